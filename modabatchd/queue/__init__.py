@@ -1,0 +1,1 @@
+"""Queue management: jobs go in, results come out."""

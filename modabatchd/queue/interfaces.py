@@ -1,0 +1,123 @@
+"""What the services of the queue know of the world: a queue that runs jobs, a spool that holds their files."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from modabatchd.queue.job import Action, BackendId, JobRequest, Sighting
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """
+    A job on its way into a queue.
+
+    @ivar directory: holds C{bundle.tar.gz}, C{launch.sh} and, if the request says so, C{input}; the queue puts C{stdout},
+        C{stderr}, C{output.tar.gz} and C{_userlog} beside them.
+    """
+
+    request: JobRequest
+    directory: Path
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The queue will never take this job, and says why."""
+
+    reason: str
+
+
+class ActionResult(enum.Enum):
+    """What became of an action on one job."""
+
+    DONE = "done"
+    NOT_FOUND = "not found"
+    BAD_STATUS = "bad status"
+    ALREADY_DONE = "already done"
+    DENIED = "denied"
+    ERROR = "error"
+
+
+class IQueue(Interface):
+    """
+    A queue that runs bundles.
+
+    Every method fails with L{modabatchd.errors.QueueAway} when the queue does not answer in time.  A finished job stays
+    visible until it is acknowledged, so that no completion is missed while the daemon is down.  Services are started
+    before the first call and stopped after the last (the object also provides L{twisted.application.service.IService}).
+    """
+
+    name: str = Attribute("The backend's name in the configuration, for instance C{'embedded'}.")
+
+    def submit(tickets: Sequence[Ticket]) -> Deferred[Sequence[BackendId | Refusal]]:
+        """
+        Put jobs into the queue.
+
+        Durable once it fires.  Not idempotent: after L{QueueAway} the jobs may or may not be there, so ask L{find}
+        before a second try.
+
+        @return: one result per ticket, in their order.
+        """
+
+    def sightings() -> Deferred[Sequence[Sighting]]:
+        """All jobs of this installation that are not acknowledged yet, finished ones included, in no order."""
+
+    def find(job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
+        """Look jobs up by our own id, in the queue and in its history; those it never heard of are absent."""
+
+    def act(action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
+        """
+        Do one thing to several jobs; one result per job, in their order.  Idempotent.
+
+        @param reason: our own text, never a user's.
+        """
+
+    def fetch(sighting: Sighting, directory: Path) -> Deferred[None]:
+        """Bring the results of a finished job into its directory, where they are not there already.  Idempotent."""
+
+    def acknowledge(backend_ids: Sequence[BackendId]) -> Deferred[None]:
+        """The outcome of these finished jobs is stored: the queue may forget them.  Idempotent; unknown ids are no error."""
+
+
+class IDraft(Interface):
+    """A submission whose bytes are still arriving; whoever receives them writes them into the draft's directory."""
+
+    directory: Path = Attribute("Where to write C{bundle.tar.gz} and C{input}.")
+
+
+class ISpool(Interface):
+    """
+    Where the files of jobs lie.
+
+    Fails with L{modabatchd.errors.NoSpace} when the quota or the disk is full.
+    """
+
+    def draft() -> Deferred[IDraft]:
+        """Make room for a submission that arrives."""
+
+    def keep(draft: IDraft, job_id: str, launch: bytes) -> Deferred[Path]:
+        """
+        Make a draft the directory of a job, with C{launch} as its C{launch.sh}.
+
+        Durable (files and directory entries are synced) once it fires with the directory.
+        """
+
+    def discard(draft: IDraft) -> Deferred[None]:
+        """Forget a draft and its bytes.  Idempotent; a draft that was kept is left alone."""
+
+    def directory(job_id: str) -> Path:
+        """The directory of a job that was kept; no I/O."""
+
+    def artifact(job_id: str, artifact: str) -> Path:
+        """
+        The file of an artifact: C{output}, C{stdout}, C{stderr} or C{_userlog}; no I/O, so it may not exist (yet).
+
+        @raise UnknownArtifact: there is no artifact of that name.
+        """
+
+    def remove(job_ids: Collection[str]) -> Deferred[None]:
+        """Delete the files of jobs.  Idempotent."""

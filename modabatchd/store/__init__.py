@@ -1,0 +1,1 @@
+"""The store: what we promised, kept in SQLite or PostgreSQL."""

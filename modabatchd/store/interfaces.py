@@ -1,0 +1,103 @@
+"""What the services know of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from modabatchd.notifications.message import Delivery, Message
+from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Which jobs a list shows; the conditions that are given must all hold.
+
+    @ivar label: C{(key, value)}; a value of L{None} means "has the label".
+    """
+
+    states: tuple[JobState, ...] = ()
+    name: str | None = None
+    label: tuple[str, str | None] | None = None
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """One row of a list."""
+
+    seq: int
+    id: str
+    job_status: JobState
+    job_name: str
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One step of a job, written in one transaction.
+
+    @ivar state: the state the job is in now.  When it differs from the stored one, the stored one becomes
+        C{previous_state} and a line is added to the history; when it is final, C{settled} becomes C{at}.
+    @ivar sighting: what the queue said; L{None} keeps the stored one.  Its backend id is recorded too.
+    @ivar message: goes to the outbox in the same transaction.
+    """
+
+    job_id: str
+    state: JobState
+    at: float
+    reason: str | None = None
+    sighting: Sighting | None = None
+    message: Message | None = None
+
+
+class IStore(Interface):
+    """
+    What we promised: jobs, their history, and the outbox.  Every write is durable and atomic once its Deferred fires.
+
+    The object also provides L{twisted.application.service.IService}: C{startService} opens the database (the migrations
+    have been run by then), C{stopService} waits for what runs.
+    """
+
+    instance: str = Attribute("The UUID of this installation, made with the database; names our jobs in a shared queue.")
+
+    def add(requests: Sequence[JobRequest]) -> Deferred[Sequence[Job]]:
+        """Record jobs that the queue does not have yet, as idle.  An id that is there already is an error of the caller."""
+
+    def bind(job_id: str, backend_id: BackendId) -> Deferred[None]:
+        """Record the number that the queue gave a job.  Idempotent."""
+
+    def get(job_id: str) -> Deferred[Job | None]:
+        """All about one job, history included."""
+
+    def page(selection: Selection, limit: int, after: int = 0) -> Deferred[Sequence[Listed]]:
+        """Up to C{limit} jobs with a C{seq} above C{after}, ascending.  Cost does not grow with the number of jobs stored."""
+
+    def live(after: int, limit: int) -> Deferred[Sequence[Job]]:
+        """Jobs that are not in a final state, ascending by C{seq}, without their history."""
+
+    def advance(steps: Sequence[Progress]) -> Deferred[None]:
+        """
+        Write steps in one transaction.
+
+        A step for a job that is already in a final state, or that is not there, changes nothing (and sends nothing):
+        a completion is told once.
+        """
+
+    def expired(before: float, limit: int) -> Deferred[Sequence[str]]:
+        """Ids of jobs settled before that time whose notifications are not waiting any more."""
+
+    def forget(job_ids: Collection[str]) -> Deferred[None]:
+        """Delete jobs with all that belongs to them.  Idempotent."""
+
+    def due(now: float, limit: int) -> Deferred[Sequence[Delivery]]:
+        """Messages whose next try is due, oldest first."""
+
+    def delivered(message_id: str, at: float) -> Deferred[None]:
+        """A receiver took the message."""
+
+    def postpone(message_id: str, until: float, problem: str) -> Deferred[None]:
+        """A try failed: count it, and try again at that time."""
+
+    def abandon(message_id: str, at: float, problem: str) -> Deferred[None]:
+        """A try failed for good: count it, keep the message as a dead letter."""
