@@ -1,0 +1,153 @@
+"""
+The settings.  Each field's annotation says how it is read; C{conf/modabatchd.toml} explains each to its owner.
+
+Durations are seconds, sizes are bytes.  C{Path()} and the empty URL stand for defaults that
+L{modabatchd.config.load} fills in, so that nobody else sees them.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from modabatchd.config.kinds import (
+    database,
+    directory,
+    duration,
+    endpoint,
+    flag,
+    hosts,
+    integer,
+    networks,
+    one_of,
+    optional_path,
+    size,
+    text,
+)
+
+
+class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """@ivar directory: where the daemon keeps what it must not lose."""
+
+    directory: Annotated[Path, directory()] = Path()
+
+
+class HTTPSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The front.
+
+    @ivar listen: a Twisted endpoint description.
+    @ivar allowed_hosts: names that a Host header may hold beside those of loopback, without ports.
+    @ivar max_request_size: bytes of a request's body.
+    @ivar header_timeout: seconds until the headers of a request must be complete.
+    @ivar body_timeout: seconds in each of which spans a body must bring 64 KiB, or its end.
+    """
+
+    listen: Annotated[str, endpoint()] = "tcp:5000:interface=127.0.0.1"
+    allowed_hosts: Annotated[tuple[str, ...], hosts()] = ()
+    max_request_size: Annotated[int, size()] = 2 << 30
+    header_timeout: Annotated[float, duration(above_zero=True)] = 30.0
+    body_timeout: Annotated[float, duration(above_zero=True)] = 60.0
+    access_log: Annotated[bool, flag()] = False
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """@ivar url: the database, as SQLAlchemy writes it."""
+
+    url: Annotated[str, database()] = ""
+
+
+class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The files of jobs.
+
+    @ivar quota: bytes.
+    @ivar retention: seconds for which a finished job is kept.
+    """
+
+    directory: Annotated[Path, directory()] = Path()
+    quota: Annotated[int, size()] = 50 << 30
+    retention: Annotated[float, duration()] = 30 * 86400.0
+
+
+class BundleSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle may hold at most."""
+
+    max_members: Annotated[int, integer(1)] = 100_000
+    max_unpacked_size: Annotated[int, size()] = 20 << 30
+    max_compression_ratio: Annotated[int, integer(1)] = 250
+
+
+class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The queue on this machine alone.
+
+    @ivar slots: how many jobs run at once; 0 for as many as the machine has cores.
+    @ivar on_shutdown: what becomes of running jobs when the daemon stops.
+    @ivar grace: seconds that a job has between SIGTERM and SIGKILL.
+    """
+
+    slots: Annotated[int, integer(0)] = 0
+    on_shutdown: Annotated[Literal["rerun", "remove"], one_of("rerun", "remove")] = "rerun"
+    grace: Annotated[float, duration()] = 10.0
+
+
+class HTCondorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The queue on an HTCondor pool.
+
+    @ivar config_file: the HTCondor configuration to use; L{None} for HTCondor's own search.
+    @ivar collector: C{host} or C{host:port}; empty for the configuration's.
+    @ivar schedd: its name; empty for the local one.
+    @ivar token_directory: holds the IDTOKENs to use; L{None} for HTCondor's own search.
+    @ivar transfer: whether schedd and daemon share a file system (C{direct}), or files are sent (C{spool}).
+    @ivar query_timeout: seconds; so are the other two.
+    """
+
+    config_file: Annotated[Path | None, optional_path()] = None
+    collector: Annotated[str, text()] = ""
+    schedd: Annotated[str, text()] = ""
+    token_directory: Annotated[Path | None, optional_path()] = None
+    transfer: Annotated[Literal["auto", "direct", "spool"], one_of("auto", "direct", "spool")] = "auto"
+    query_timeout: Annotated[float, duration(above_zero=True)] = 5.0
+    submit_timeout: Annotated[float, duration(above_zero=True)] = 15.0
+    transfer_timeout: Annotated[float, duration(above_zero=True)] = 3600.0
+
+
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """@ivar poll_interval: seconds between two looks at the queue."""
+
+    backend: Annotated[Literal["embedded", "htcondor"], one_of("embedded", "htcondor")] = "embedded"
+    poll_interval: Annotated[float, duration(above_zero=True)] = 2.0
+    embedded: EmbeddedSettings = EmbeddedSettings()
+    htcondor: HTCondorSettings = HTCondorSettings()
+
+
+class NotificationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Completion notifications.
+
+    @ivar allowed_private: networks that are not public and may be notified all the same.
+    @ivar timeout: seconds that one try may take.
+    """
+
+    allowed_private: Annotated[tuple[IPv4Network | IPv6Network, ...], networks()] = (
+        ip_network("127.0.0.0/8"),
+        ip_network("::1/128"),
+    )
+    timeout: Annotated[float, duration(above_zero=True)] = 15.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, one struct for each table of the file."""
+
+    daemon: DaemonSettings = DaemonSettings()
+    http: HTTPSettings = HTTPSettings()
+    store: StoreSettings = StoreSettings()
+    spool: SpoolSettings = SpoolSettings()
+    bundle: BundleSettings = BundleSettings()
+    queue: QueueSettings = QueueSettings()
+    notifications: NotificationSettings = NotificationSettings()
