@@ -1,0 +1,332 @@
+"""
+IQueue on a real HTCondor pool.
+
+Note [Submissions of unknown outcome]
+=====================================
+When a submission misses its deadline, its child is killed, and nobody knows whether the scheduler has the jobs.  What can still
+happen?  The scheduler speaks with one submitter from the first word to the last, and does nothing else meanwhile; a
+transaction whose connection closes is dropped, unless the word "commit" had arrived.  A frozen scheduler that wakes thus
+reads what it was sent, commits or drops, and only then answers anybody else.  So a look that was I{asked after} the child's
+death and was answered is final, as far as the scheduler's machine is concerned; bytes may still be under way in the network.
+C{find} promises exactly this: it asks anew, never out of a memory, and fails when there is no answer.  Whoever wants to
+submit again should have two looks find nothing, a minute apart.
+
+Note [Half-made jobs]
+=====================
+A remote scheduler takes a job first and its files afterwards; meanwhile the job is held.  If we die in between, such a job is
+left over, and it can never run.  It carries no C{StageInFinish}, unlike any job whose files arrived.  C{sightings} does not
+show half-made jobs; C{find} takes them out of the queue and calls them absent, so that they are submitted again, unless
+their files are on the way right now.
+
+Note [Two, three children]
+==========================
+Sending and fetching files takes as long as it takes, and so does searching a long history; the watching of the queue and the
+submissions of others must not wait for either.  So each of the three has a child of its own; those for files and history
+are let go when they have nothing to do.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorProcess
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from modabatchd.errors import ConfigurationError, QueueRefused
+from modabatchd.queue.htcondor import classads, frames
+from modabatchd.queue.htcondor.calls import Calls, Denied
+from modabatchd.queue.htcondor.environment import Access, child_environment
+from modabatchd.queue.htcondor.gathering import Gathering
+from modabatchd.queue.htcondor.process import ChildProcess
+from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
+from modabatchd.queue.job import Action, BackendId, JobState, Sighting
+
+T = TypeVar("T")
+
+_IDLE: Final = 60.0
+_MOST_ROWS: Final = 1000
+_MOST_TRANSFERS: Final = 50
+_MOST_ACTIONS: Final = 100
+_PIECE: Final = 500
+
+
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Seconds that the scheduler may take.
+
+    @ivar query: for an answer to a question.
+    @ivar submit: for taking jobs, for an action, for a search of its history.
+    @ivar transfer: for the files of one job, in or out.
+    """
+
+    query: float = 5.0
+    submit: float = 15.0
+    transfer: float = 3600.0
+
+
+@implementer(IQueue)
+class HTCondorQueue(Service):
+    """
+    See L{IQueue}.
+
+    @param reactor: provides L{IReactorProcess} and L{twisted.internet.interfaces.IReactorTime}.
+    @param instance: the UUID of this installation, which tells its jobs from others in the same queue.
+    @param wrapper: the program that runs a bundle on the node.
+    @param spool: the directory under which the directories of all jobs lie.
+    @param environment: what the child processes inherit.
+    @param transfer: C{"direct"}: the scheduler reads and writes the jobs' directories; C{"spool"}: their files are sent to
+        it and fetched from it; C{"auto"}: direct if the scheduler is on this machine.
+    @raise ConfigurationError: a path cannot be told to HTCondor.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        instance: str,
+        wrapper: Path,
+        spool: Path,
+        environment: Mapping[str, str],
+        access: Access = Access(),  # noqa: B008 - frozen
+        transfer: Literal["auto", "direct", "spool"] = "auto",
+        deadlines: Deadlines = Deadlines(),  # noqa: B008 - frozen
+    ) -> None:
+        self.name = "htcondor"
+        _check(wrapper, spool)
+        self._instance = classads.canonical(instance)
+        self._wrapper = wrapper
+        self._deadlines = deadlines
+        self._spooling: bool | None = None if transfer == "auto" else transfer == "spool"
+        # Our numbers of jobs whose files lie with the scheduler, as far as we have seen them.
+        self._remote: set[BackendId] = set()
+        self._sending: set[str] = set()
+        spawn = _Spawn(reactor, child_environment(environment, access))
+        self._calls = Calls(reactor, spawn)
+        self._transfers = Calls(reactor, spawn, _IDLE)
+        self._history = Calls(reactor, spawn, _IDLE)
+        self._direct = Gathering(self._submit_direct, _shape, _MOST_ROWS)
+        self._sent = Gathering(self._submit_sent, _shape, _MOST_TRANSFERS)
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when all child processes are gone."""
+        super().stopService()
+        gone = DeferredList([calls.stop() for calls in (self._calls, self._transfers, self._history)])
+        return gone.addCallback(lambda _: None)
+
+    def submit(self, tickets: Sequence[Ticket]) -> Deferred[Sequence[BackendId | Refusal]]:
+        """See L{IQueue.submit} and Note [Submissions of unknown outcome]."""
+        return Deferred.fromCoroutine(self._submit(tickets))
+
+    def sightings(self) -> Deferred[Sequence[Sighting]]:
+        """See L{IQueue.sightings}."""
+        return Deferred.fromCoroutine(self._sightings())
+
+    def find(self, job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
+        """See L{IQueue.find}, Note [Submissions of unknown outcome] and Note [Half-made jobs]."""
+        return Deferred.fromCoroutine(self._find(job_ids))
+
+    def act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
+        """See L{IQueue.act}."""
+        return Deferred.fromCoroutine(self._act(action, backend_ids, reason))
+
+    def fetch(self, sighting: Sighting, directory: Path) -> Deferred[None]:
+        """
+        See L{IQueue.fetch}.
+
+        The scheduler knows the directory that a job was submitted from, and its files come back there: C{directory} is
+        where they go only as long as the jobs' directories were not moved.
+        """
+        return Deferred.fromCoroutine(self._fetch(sighting))
+
+    def acknowledge(self, backend_ids: Sequence[BackendId]) -> Deferred[None]:
+        """See L{IQueue.acknowledge}."""
+        return Deferred.fromCoroutine(self._acknowledge(backend_ids))
+
+    async def _submit(self, tickets: Sequence[Ticket]) -> Sequence[BackendId | Refusal]:
+        gathering = self._sent if await self._is_spooling() else self._direct
+        for ticket in tickets:
+            classads.canonical(ticket.request.id)
+        refusals = [_refusal(ticket) for ticket in tickets]
+        under_way = gathering.add(ticket for ticket, no in zip(tickets, refusals, strict=True) if no is None)
+        # Wait for all, also when one fails: nothing may be under way once the caller knows.
+        outcomes: list[tuple[bool, Any]] = await DeferredList(under_way, consumeErrors=True)
+        for success, outcome in outcomes:
+            if not success:
+                outcome.raiseException()
+        results = (outcome for _, outcome in outcomes)
+        return [next(results) if no is None else no for no in refusals]
+
+    def _submit_direct(self, tickets: Sequence[Ticket]) -> Deferred[Sequence[BackendId | Refusal]]:
+        return Deferred.fromCoroutine(self._submit_group(tickets, spool=False))
+
+    async def _submit_sent_group(self, tickets: Sequence[Ticket]) -> Sequence[BackendId | Refusal]:
+        job_ids = {ticket.request.id for ticket in tickets}
+        self._sending |= job_ids
+        try:
+            return await self._submit_group(tickets, spool=True)
+        finally:
+            self._sending -= job_ids
+
+    def _submit_sent(self, tickets: Sequence[Ticket]) -> Deferred[Sequence[BackendId | Refusal]]:
+        return Deferred.fromCoroutine(self._submit_sent_group(tickets))
+
+    async def _submit_group(self, tickets: Sequence[Ticket], spool: bool) -> Sequence[BackendId | Refusal]:
+        jobs = [(ticket.request, ticket.directory) for ticket in tickets]
+        operation = frames.Submit(classads.group(jobs, self._instance, self._wrapper, spool), spool)
+        results: list[BackendId | Refusal] = []
+
+        def take(part: list[Any]) -> None:
+            results.extend(Refusal(item) if isinstance(item, str) else BackendId(*item) for item in part)
+
+        calls = self._transfers if spool else self._calls
+        await calls.call(operation, self._deadlines.transfer * len(jobs) if spool else self._deadlines.submit, take)
+        return results
+
+    async def _is_spooling(self) -> bool:
+        if self._spooling is None:
+            seen: list[frames.Whereabouts] = []
+            take = _converted(seen, frames.Whereabouts)
+            await self._calls.call(frames.Ping(), self._deadlines.query, take)
+            self._spooling = not seen[0].here
+            way = "sent to it" if self._spooling else "read by it where they are"
+            self._log.info(
+                "the scheduler is {name} at {address}: files are {way}", name=seen[0].name, address=seen[0].address, way=way
+            )
+        return self._spooling
+
+    async def _sightings(self) -> Sequence[Sighting]:
+        result: list[Sighting] = []
+
+        def take(ads: list[dict[str, Any]]) -> None:
+            result.extend(self._see(ad) for ad in ads if "ModabatchJobId" in ad and not classads.half_made(ad))
+
+        query = frames.Query(classads.of_instance(self._instance), classads.PROJECTION)
+        await self._calls.call(query, self._deadlines.query, take)
+        return result
+
+    def _see(self, ad: Mapping[str, Any]) -> Sighting:
+        sighting = classads.sighting(ad)
+        if classads.spooled(ad):
+            self._remote.add(sighting.backend_id)
+        return sighting
+
+    async def _find(self, job_ids: Collection[str]) -> Mapping[str, Sighting]:
+        found: dict[str, Sighting] = {}
+        for piece in _pieces(sorted(job_ids)):
+            found.update(await self._find_in_queue(piece))
+            missing = [job_id for job_id in piece if job_id not in found]
+            if missing:
+                found.update(await self._find_in_history(missing))
+        return found
+
+    async def _find_in_queue(self, job_ids: Sequence[str]) -> Mapping[str, Sighting]:
+        ads: list[dict[str, Any]] = []
+        query = frames.Query(classads.of_jobs(self._instance, job_ids), classads.PROJECTION)
+        await self._calls.call(query, self._deadlines.query, ads.extend)
+        useless = [_number(classads.backend_id(ad)) for ad in ads if self._is_left_over(ad)]
+        if useless:
+            self._log.warn("{count} jobs whose files never arrived are taken out of the queue", count=len(useless))
+            await self._calls.call(frames.Discard(useless), self._deadlines.submit, _ignore)
+        return _best(self._see(ad) for ad in ads if not classads.half_made(ad))
+
+    def _is_left_over(self, ad: Mapping[str, Any]) -> bool:
+        return classads.half_made(ad) and ad["ModabatchJobId"] not in self._sending
+
+    async def _find_in_history(self, job_ids: Sequence[str]) -> Mapping[str, Sighting]:
+        ads: list[dict[str, Any]] = []
+        # One job may stand there twice, once as a half-made one that was taken out.
+        search = frames.History(classads.of_jobs(self._instance, job_ids), classads.PROJECTION, 2 * len(job_ids))
+        await self._history.call(search, self._deadlines.submit, ads.extend)
+        return _best(classads.sighting(ad) for ad in ads if not classads.half_made(ad))
+
+    async def _act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Sequence[ActionResult]:
+        results: list[ActionResult] = []
+        for piece in _pieces(backend_ids, _MOST_ACTIONS):
+            operation = frames.Act(action.value, [_number(backend_id) for backend_id in piece], reason)
+            try:
+                await self._calls.call(operation, self._deadlines.submit, _converted(results, ActionResult, many=True))
+            except Denied as problem:
+                raise QueueRefused(problem.cause, problem.cure) from problem
+        return results
+
+    async def _fetch(self, sighting: Sighting) -> None:
+        if sighting.backend_id not in self._remote:
+            return
+        try:
+            await self._transfers.call(frames.Retrieve(_number(sighting.backend_id)), self._deadlines.transfer, _ignore)
+        except QueueRefused:
+            # A job that was removed before its end has no output; what else there is of it was brought.
+            if sighting.state is not JobState.REMOVED:
+                raise
+
+    async def _acknowledge(self, backend_ids: Sequence[BackendId]) -> None:
+        for piece in _pieces(backend_ids):
+            operation = frames.Acknowledge([_number(backend_id) for backend_id in piece])
+            await self._calls.call(operation, self._deadlines.submit, _ignore)
+            self._remote.difference_update(piece)
+
+
+class _Spawn:
+    """Starts child processes."""
+
+    def __init__(self, reactor: IReactorProcess, environment: Mapping[str, str]) -> None:
+        self._reactor = reactor
+        self._environment = environment
+
+    def __call__(self, protocol: ChildProcess) -> None:
+        # -P: the daemon's working directory is no place to import from.
+        command = [sys.executable, "-P", "-m", "modabatchd.queue.htcondor.child"]
+        self._reactor.spawnProcess(protocol, sys.executable, command, env=dict(self._environment))
+
+
+def _check(wrapper: Path, spool: Path) -> None:
+    for path, what in ((spool, "the spool's directory"), (wrapper, "the service's own programs")):
+        if not classads.usable(path):
+            raise ConfigurationError(
+                f"HTCondor cannot be told the path of {what}, {str(path)!r}.",
+                "Use an absolute path without quotes, backslashes, semicolons, dollar signs and control characters.",
+            )
+
+
+def _converted(results: list[Any], kind: Any, many: bool = False) -> Any:
+    """A taker of results that makes them what they are."""
+    if many:
+        return lambda part: results.extend(msgspec.convert(part, list[kind]))
+    return lambda part: results.append(msgspec.convert(part, kind))
+
+
+def _ignore(part: object) -> None:
+    """The call has no result."""
+
+
+def _refusal(ticket: Ticket) -> Refusal | None:
+    if classads.usable(ticket.directory):
+        return None
+    return Refusal(f"HTCondor cannot be told the path of the job's directory, {str(ticket.directory)!r}.")
+
+
+def _shape(ticket: Ticket) -> object:
+    return classads.shape(ticket.request)
+
+
+def _number(backend_id: BackendId) -> frames.Number:
+    return (backend_id.cluster, backend_id.proc)
+
+
+def _best(sightings: Iterable[Sighting]) -> Mapping[str, Sighting]:
+    """One sighting per job: should there be two, the one that was not removed, else the latest."""
+    ranked = sorted(sightings, key=lambda sighting: (sighting.state is not JobState.REMOVED, sighting.backend_id))
+    return {sighting.job_id: sighting for sighting in ranked}
+
+
+def _pieces(things: Sequence[T], size: int = _PIECE) -> Iterator[Sequence[T]]:
+    for start in range(0, len(things), size):
+        yield things[start : start + size]
