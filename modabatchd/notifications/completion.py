@@ -1,0 +1,36 @@
+"""What is told when a job is over.  Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from modabatchd.notifications.message import Message
+from modabatchd.queue.job import Job
+
+
+def completion(job: Job, id: str, at: float) -> Message | None:
+    """
+    The notification about a job that has reached its final state; L{None} when nobody asked for one.
+
+    Its document holds C{job-uuid} and C{retcode}, the exit status of the application: null when there is none, because
+    a signal ended it (then C{exit_signal} tells which) or because it never ran to its end.
+
+    @param id: of the message.
+    @param at: seconds since the epoch.
+    """
+    request = job.request
+    if request.notification is None:
+        return None
+    status = job.sighting.exit_status if job.sighting else None
+    signal = job.sighting.exit_signal if job.sighting else None
+    body = {
+        "job-uuid": request.id,
+        "job-name": request.name,
+        "job_status": job.state,
+        "retcode": None if signal is not None else status,
+        "exit_by_signal": signal is not None,
+        "exit_signal": signal,
+        "reason": job.sighting.reason if job.sighting else None,
+        "labels": request.labels,
+    }
+    return Message(id=id, job_id=request.id, url=request.notification, body=msgspec.json.encode(body), created=at)
