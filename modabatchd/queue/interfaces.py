@@ -119,5 +119,8 @@ class ISpool(Interface):
         @raise UnknownArtifact: there is no artifact of that name.
         """
 
+    def settle(job_id: str) -> Deferred[None]:
+        """The results of a job are in its directory: count them against the quota."""
+
     def remove(job_ids: Collection[str]) -> Deferred[None]:
         """Delete the files of jobs.  Idempotent."""
