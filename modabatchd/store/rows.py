@@ -1,0 +1,108 @@
+"""Jobs and messages as rows, and back.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from modabatchd.notifications.message import Delivery, Message
+from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting, StateChange
+from modabatchd.store.interfaces import Listed
+from modabatchd.store.schema import changes, jobs, messages
+
+#: A row to be written: its columns by name.
+Row = Mapping[str, object]
+
+#: The columns that L{job} reads, in its order.
+JOB: Final = (
+    jobs.c.seq,
+    jobs.c.request,
+    jobs.c.state,
+    jobs.c.previous_state,
+    jobs.c.backend_cluster,
+    jobs.c.backend_proc,
+    jobs.c.sighting,
+    jobs.c.settled,
+)
+
+#: The columns that L{history} reads, in its order.
+CHANGE: Final = (changes.c.state, changes.c.at, changes.c.reason)
+
+#: The columns that L{listed} reads, in its order.
+LISTED: Final = (jobs.c.seq, jobs.c.id, jobs.c.state, jobs.c.name)
+
+#: The columns that L{delivery} reads, in its order.
+DELIVERY: Final = (messages.c.id, jobs.c.id, messages.c.url, messages.c.body, messages.c.created, messages.c.attempts)
+
+# Calling the enumeration is several times slower, and a list has many states.
+_STATES: Final[Mapping[str | None, JobState]] = {state.value: state for state in JobState}
+_REQUESTS: Final = msgspec.json.Decoder(JobRequest)
+_SIGHTINGS: Final = msgspec.json.Decoder(Sighting)
+
+
+def encode(value: msgspec.Struct) -> str:
+    """A struct as the text of a column."""
+    return msgspec.json.encode(value).decode()
+
+
+def new_job(request: JobRequest) -> Row:
+    """The row of a job that the queue does not have yet."""
+    return {"id": request.id, "name": request.name, "state": JobState.IDLE.value, "request": encode(request)}
+
+
+def new_labels(job: Job) -> Iterable[Row]:
+    """The rows of its labels."""
+    for key, value in job.request.labels.items():
+        yield {"job": job.seq, "key": key, "value": value, "state": job.state.value}
+
+
+def new_change(seq: int, change: StateChange) -> Row:
+    """The row of a line of its history."""
+    return {"job": seq, "state": change.state.value, "at": change.at, "reason": change.reason}
+
+
+def new_message(seq: int, message: Message) -> Row:
+    """The row of a message about it, due at once."""
+    return {
+        "id": message.id,
+        "job": seq,
+        "url": message.url,
+        "body": message.body,
+        "created": message.created,
+        "due": message.created,
+        "attempts": 0,
+    }
+
+
+def job(row: Sequence[Any], history: tuple[StateChange, ...] = ()) -> Job:
+    """The job of a row of L{JOB}; further columns are ignored."""
+    seq, request, state, previous_state, cluster, proc, sighting, settled, *_ = row
+    return Job(
+        seq=seq,
+        request=_REQUESTS.decode(request),
+        state=_STATES[state],
+        previous_state=_STATES.get(previous_state),
+        backend_id=None if cluster is None else BackendId(cluster, proc),
+        sighting=None if sighting is None else _SIGHTINGS.decode(sighting),
+        history=history,
+        settled=settled,
+    )
+
+
+def history(rows: Iterable[Sequence[Any]]) -> tuple[StateChange, ...]:
+    """The history of rows of L{CHANGE}."""
+    return tuple(StateChange(_STATES[state], at, reason) for state, at, reason in rows)
+
+
+def listed(row: Sequence[Any]) -> Listed:
+    """The line of a list of a row of L{LISTED}."""
+    seq, id, state, name = row
+    return Listed(seq, id, _STATES[state], name)
+
+
+def delivery(row: Sequence[Any]) -> Delivery:
+    """The delivery of a row of L{DELIVERY}."""
+    id, job_id, url, body, created, attempts = row
+    return Delivery(Message(id=id, job_id=job_id, url=url, body=body, created=created), attempts)

@@ -1,0 +1,104 @@
+"""
+The tables.  What the migrations make of an empty database is what stands here; a test compares them.
+
+Note [Labels know their job's state]
+====================================
+A list may be narrowed to a state and a label at once.  Either index alone would walk all jobs that have the label, or all
+that are in the state, and their number grows.  So a label's row repeats the state of its job, and both conditions are one
+range of one index.  L{modabatchd.store.steps} changes both together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Identity, Index, Integer, LargeBinary, MetaData, Table, Text
+
+#: The table in which the migrations note how far they are.  It also tells our databases from others.
+VERSION_TABLE: Final = "modabatch_version"
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives numbers to rows only where the type is called INTEGER; its integers have 64 bits all the same.
+_NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _job(primary_key: bool = False) -> Column[int]:
+    return Column("job", _NUMBER, ForeignKey("jobs.seq", ondelete="CASCADE"), nullable=False, primary_key=primary_key)
+
+
+#: One row, the UUID of this installation.
+installation: Final = Table("installation", METADATA, Column("uuid", Text, primary_key=True))
+
+#: C{request} and C{sighting} hold JSON; what is searched for stands beside them.
+jobs: Final = Table(
+    "jobs",
+    METADATA,
+    Column("seq", _NUMBER, Identity(always=True), primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("previous_state", Text),
+    Column("settled", Double),
+    Column("backend_cluster", BigInteger),
+    Column("backend_proc", BigInteger),
+    Column("request", Text, nullable=False),
+    Column("sighting", Text),
+    sqlite_autoincrement=True,
+)
+Index(None, jobs.c.state, jobs.c.seq)
+Index(None, jobs.c.name, jobs.c.state, jobs.c.seq)
+_OVER: Final = jobs.c.settled.is_not(None)
+Index(None, jobs.c.settled, postgresql_where=_OVER, sqlite_where=_OVER)
+
+#: See Note [Labels know their job's state].
+labels: Final = Table(
+    "labels",
+    METADATA,
+    _job(primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index(None, labels.c.key, labels.c.value, labels.c.state, labels.c.job)
+Index(None, labels.c.key, labels.c.state, labels.c.job)
+
+#: The history of the jobs.
+changes: Final = Table(
+    "changes",
+    METADATA,
+    Column("seq", _NUMBER, Identity(always=True), primary_key=True),
+    _job(),
+    Column("state", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("reason", Text),
+)
+Index(None, changes.c.job, changes.c.seq)
+
+#: The outbox.  C{due} is the time of the next try, C{NULL} when there will be none.
+messages: Final = Table(
+    "messages",
+    METADATA,
+    Column("seq", _NUMBER, Identity(always=True), primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    _job(),
+    Column("url", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("due", Double),
+    Column("attempts", Integer, nullable=False),
+    Column("delivered", Double),
+    Column("abandoned", Double),
+    Column("problem", Text),
+)
+Index(None, messages.c.job)
+_WAITING: Final = messages.c.due.is_not(None)
+Index(None, messages.c.due, messages.c.seq, postgresql_where=_WAITING, sqlite_where=_WAITING)

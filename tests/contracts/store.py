@@ -1,0 +1,309 @@
+"""
+The contract of IStore.
+
+A module of tests makes a class of L{StoreContract} that has two fixtures: C{store}, an empty one whose Deferreds have fired
+when it returns them, and C{reopen}, which closes it and opens it again.
+"""
+
+import uuid
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.application.service import IService
+from zope.interface.verify import verifyObject
+
+from modabatchd.notifications.message import Delivery
+from modabatchd.queue.job import FINAL, BackendId, Job, JobRequest, JobState, Sighting, StateChange
+from modabatchd.store.interfaces import IStore, Listed, Progress, Selection
+from tests.contracts.outbox import OutboxContract
+from tests.deferreds import now
+from tests.store.values import REQUESTS, SIGHTINGS, TEXT, a_message, a_request, a_sighting, add, end, get, ids, page, step
+
+
+class StoreContract(OutboxContract):
+    """What every store does."""
+
+    def test_interface(self, store: IStore) -> None:
+        assert verifyObject(IStore, store)
+        assert verifyObject(IService, store)
+        assert str(uuid.UUID(store.instance)) == store.instance
+
+    # add
+
+    def test_added_job(self, store: IStore) -> None:
+        request = a_request(name="a name", labels={"team": "blue"}, arguments=("a b", ""), max_wall_time=9)
+        [job] = now(store.add([request]))
+        assert job == Job(
+            seq=job.seq, request=request, state=JobState.IDLE, history=(StateChange(JobState.IDLE, request.submitted),)
+        )
+        assert job.seq > 0
+        assert now(store.get(request.id)) == job
+
+    def test_added_nothing(self, store: IStore) -> None:
+        assert now(store.add([])) == []
+
+    def test_added_many(self, store: IStore) -> None:
+        requests = [a_request(labels={"number": str(number)}) for number in range(1000)]
+        jobs = now(store.add(requests))
+        assert [job.request for job in jobs] == requests
+        assert [job.seq for job in jobs] == sorted({job.seq for job in jobs})
+        assert now(store.get(requests[567].id)) == jobs[567]
+        assert page(store, limit=2000) == [request.id for request in requests]
+
+    def test_added_twice(self, store: IStore) -> None:
+        [job_id] = add(store)
+        new = a_request(labels={"a": "b"})
+        with pytest.raises(Exception, match=r"(?i)unique"):
+            now(store.add([new, a_request(id=job_id)]))
+        assert now(store.get(new.id)) is None
+        assert page(store) == [job_id]
+
+    def test_comes_back_as_it_went(self, store: IStore) -> None:
+        # Within, because pytest-twisted cannot run a test of Hypothesis with more than one store.
+        @settings(max_examples=25, deadline=None)
+        @given(request=REQUESTS, sighting=SIGHTINGS, reason=st.none() | TEXT)
+        def check(request: JobRequest, sighting: Sighting, reason: str | None) -> None:
+            now(store.add([request]))
+            seen = msgspec.structs.replace(sighting, job_id=request.id)
+            step(store, request.id, JobState.RUNNING, 9.5, sighting=seen, reason=reason)
+            job = get(store, request.id)
+            assert (job.request, job.sighting, job.backend_id) == (request, seen, seen.backend_id)
+            assert job.history[-1] == StateChange(JobState.RUNNING, 9.5, reason)
+            for key, value in request.labels.items():
+                assert page(store, label=(key, value), name=request.name) == [request.id]
+            now(store.forget([request.id]))
+
+        check()
+
+    # bind, get
+
+    def test_bound(self, store: IStore) -> None:
+        one, other = add(store, 2)
+        before = get(store, one)
+        for _ in range(2):
+            now(store.bind(one, BackendId(2**40, 3)))
+            assert get(store, one) == msgspec.structs.replace(before, backend_id=BackendId(2**40, 3))
+        now(store.bind(one, BackendId(8)))
+        assert get(store, one).backend_id == BackendId(8, 0)
+        assert get(store, other).backend_id is None
+
+    def test_bound_though_absent(self, store: IStore) -> None:
+        now(store.bind(str(uuid.uuid4()), BackendId(1)))
+        assert page(store) == []
+
+    def test_got_though_absent(self, store: IStore) -> None:
+        assert now(store.get(str(uuid.uuid4()))) is None
+
+    # page
+
+    def test_listed(self, store: IStore) -> None:
+        [job] = now(store.add([a_request(name="n")]))
+        assert now(store.page(Selection(), 10)) == [Listed(job.seq, job.request.id, JobState.IDLE, "n")]
+
+    def test_pages(self, store: IStore) -> None:
+        everything = add(store, 10)
+        seen, after = [], 0
+        while lines := now(store.page(Selection(), 3, after)):
+            assert len(lines) <= 3
+            seen, after = seen + ids(lines), lines[-1].seq
+        assert seen == everything
+
+    @pytest.mark.parametrize(
+        ("selection", "expected"),
+        [
+            ({}, "abcdef"),
+            ({"states": (JobState.IDLE,)}, "abde"),
+            ({"states": (JobState.HELD,)}, "c"),
+            ({"states": (JobState.COMPLETED, JobState.IDLE)}, "abdef"),
+            ({"states": (JobState.IDLE, JobState.IDLE)}, "abde"),
+            ({"states": tuple(JobState)}, "abcdef"),
+            ({"states": (JobState.REMOVED,)}, ""),
+            ({"name": "x"}, "acef"),
+            ({"name": "X"}, ""),
+            ({"name": ""}, "d"),
+            ({"name": "nobody's"}, ""),
+            ({"label": ("team", "red")}, "abf"),
+            ({"label": ("team", "")}, "d"),
+            ({"label": ("team", None)}, "abcdf"),
+            ({"label": ("red", "team")}, ""),
+            ({"label": ("odd", None)}, "ac"),
+            ({"label": ("odd", "no")}, ""),
+            ({"name": "x", "states": (JobState.IDLE,)}, "ae"),
+            ({"name": "x", "label": ("team", "red")}, "af"),
+            ({"name": "x", "label": ("team", None)}, "acf"),
+            ({"states": (JobState.IDLE,), "label": ("team", "red")}, "ab"),
+            ({"states": (JobState.IDLE, JobState.HELD), "label": ("team", None)}, "abcd"),
+            ({"states": (JobState.COMPLETED, JobState.HELD), "name": "x", "label": ("team", "red")}, "f"),
+            ({"states": (JobState.COMPLETED, JobState.HELD), "name": "x", "label": ("team", None)}, "cf"),
+        ],
+    )
+    def test_filters(self, store: IStore, selection: dict[str, object], expected: str) -> None:
+        fields = {
+            "a": {"name": "x", "labels": {"team": "red", "odd": "yes"}},
+            "b": {"name": "y", "labels": {"team": "red"}},
+            "c": {"name": "x", "labels": {"team": "blue", "odd": "yes"}},
+            "d": {"name": "", "labels": {"team": ""}},
+            "e": {"name": "x"},
+            "f": {"name": "x", "labels": {"team": "red"}},
+        }
+        letters = {add(store, **those)[0]: letter for letter, those in fields.items()}
+        numbers = {letter: job_id for job_id, letter in letters.items()}
+        step(store, numbers["c"], JobState.HELD)
+        end(store, numbers["f"])
+        assert "".join(letters[job_id] for job_id in page(store, **selection)) == expected
+        # The same one by one, in spite of jobs that come and go.
+        seen, after = "", 0
+        while lines := now(store.page(Selection(**selection), 1, after)):
+            seen, after = seen + letters.get(lines[0].id, ""), lines[0].seq
+            now(store.forget([lines[0].id, *add(store)]))
+        assert seen == expected
+
+    def test_cursor_stays_while_jobs_come(self, store: IStore) -> None:
+        first = add(store, 4, name="n")
+        [*_, last] = now(store.page(Selection(name="n"), 2))
+        now(store.forget(first[:2]))
+        later = add(store, 2, name="n")
+        assert page(store, after=last.seq, name="n") == [*first[2:], *later]
+
+    def test_seq_is_never_used_again(self, store: IStore, reopen: Callable[[], IStore]) -> None:
+        jobs = now(store.add([a_request(), a_request()]))
+        now(store.forget([job.request.id for job in jobs]))
+        [third] = now(store.add([a_request()]))
+        assert third.seq > jobs[1].seq
+        now(store.forget([third.request.id]))
+        [fourth] = now(reopen().add([a_request()]))
+        assert fourth.seq > third.seq
+
+    # live
+
+    def test_live(self, store: IStore) -> None:
+        everything = add(store, len(JobState))
+        for job_id, state in zip(everything, JobState, strict=True):
+            step(store, job_id, state, sighting=a_sighting(job_id, state))
+        expected = [
+            msgspec.structs.replace(get(store, job_id), history=())
+            for job_id, state in zip(everything, JobState, strict=True)
+            if not state.final
+        ]
+        assert now(store.live(0, 100)) == expected
+        assert now(store.live(0, 2)) == expected[:2]
+        assert now(store.live(expected[1].seq, 100)) == expected[2:]
+        assert now(store.live(expected[-1].seq, 100)) == []
+
+    # advance
+
+    def test_history(self, store: IStore) -> None:
+        [job_id] = add(store)
+        walk = [JobState.RUNNING, JobState.HELD, JobState.IDLE, JobState.RUNNING, JobState.SUSPENDED, JobState.REMOVED]
+        for number, state in enumerate(walk, 2):
+            before = get(store, job_id)
+            step(store, job_id, state, number, reason=f"why {number}")
+            job = get(store, job_id)
+            assert (job.state, job.previous_state) == (state, before.state)
+            assert job.history == (*before.history, StateChange(state, number, f"why {number}"))
+            assert job.settled == (number if state.final else None)
+
+    def test_history_keeps_its_order_when_clocks_do_not(self, store: IStore) -> None:
+        [job_id] = add(store)
+        step(store, job_id, JobState.RUNNING, 0.5)
+        step(store, job_id, JobState.HELD, 0.25)
+        assert [change.at for change in get(store, job_id).history] == [1.25, 0.5, 0.25]
+
+    def test_same_state_is_no_change(self, store: IStore) -> None:
+        [job_id] = add(store)
+        before = get(store, job_id)
+        step(store, job_id, JobState.IDLE, reason="nothing new")
+        assert get(store, job_id) == before
+        seen = a_sighting(job_id, JobState.IDLE)
+        step(store, job_id, JobState.IDLE, sighting=seen)
+        assert get(store, job_id) == msgspec.structs.replace(before, sighting=seen, backend_id=seen.backend_id)
+
+    def test_no_sighting_keeps_the_stored_one(self, store: IStore) -> None:
+        [job_id] = add(store)
+        seen = a_sighting(job_id, host="node")
+        step(store, job_id, JobState.RUNNING, sighting=seen)
+        step(store, job_id, JobState.HELD)
+        assert (get(store, job_id).sighting, get(store, job_id).backend_id) == (seen, seen.backend_id)
+        again = a_sighting(job_id, backend_id=BackendId(8))
+        step(store, job_id, JobState.HELD, sighting=again)
+        assert (get(store, job_id).sighting, get(store, job_id).backend_id) == (again, BackendId(8))
+
+    @pytest.mark.parametrize("final", sorted(FINAL))
+    def test_nothing_follows_a_final_state(self, store: IStore, final: JobState) -> None:
+        [job_id] = add(store)
+        message = end(store, job_id, 3.0, final)
+        before = get(store, job_id)
+        for state in JobState:
+            step(store, job_id, state, 4.0, sighting=a_sighting(job_id, state), message=a_message(job_id))
+        assert get(store, job_id) == before
+        assert [delivery.message for delivery in now(store.due(1e9, 9))] == [message]
+
+    def test_nothing_follows_within_one_call_either(self, store: IStore) -> None:
+        [job_id] = add(store)
+        told, untold = a_message(job_id), a_message(job_id)
+        steps = [
+            Progress(job_id=job_id, state=JobState.RUNNING, at=2.0, sighting=a_sighting(job_id)),
+            Progress(job_id=job_id, state=JobState.COMPLETED, at=3.0, message=told),
+            Progress(job_id=job_id, state=JobState.REMOVED, at=4.0, message=untold),
+        ]
+        now(store.advance(steps))
+        job = get(store, job_id)
+        assert (job.state, job.previous_state, job.settled) == (JobState.COMPLETED, JobState.RUNNING, 3.0)
+        assert [change.state for change in job.history] == [JobState.IDLE, JobState.RUNNING, JobState.COMPLETED]
+        assert [delivery.message for delivery in now(store.due(1e9, 9))] == [told]
+
+    def test_absent_jobs_change_nothing(self, store: IStore) -> None:
+        [job_id] = add(store)
+        absent = str(uuid.uuid4())
+        steps = [
+            Progress(job_id=absent, state=JobState.COMPLETED, at=2.0, message=a_message(absent)),
+            Progress(job_id=job_id, state=JobState.RUNNING, at=2.0),
+        ]
+        now(store.advance(steps))
+        assert now(store.get(absent)) is None
+        assert get(store, job_id).state is JobState.RUNNING
+        assert now(store.due(1e9, 9)) == []
+
+    def test_no_steps(self, store: IStore) -> None:
+        assert now(store.advance([])) is None
+
+    def test_many_steps(self, store: IStore) -> None:
+        everything = add(store, 1000, labels={"k": "v"})
+        steps = [
+            Progress(job_id=job_id, state=JobState.COMPLETED, at=2.0, sighting=a_sighting(job_id), message=a_message(job_id))
+            for job_id in everything
+        ]
+        now(store.advance(steps))
+        assert page(store, 2000, states=(JobState.COMPLETED,), label=("k", "v")) == everything
+        assert [delivery.message for delivery in now(store.due(1e9, 2000))] == [step.message for step in steps]
+        assert now(store.live(0, 10)) == []
+
+    def test_steps_are_one_transaction(self, store: IStore) -> None:
+        one, other = add(store, 2)
+        message = end(store, one)
+        before = get(store, other)
+        steps = [
+            Progress(job_id=other, state=JobState.RUNNING, at=2.0),
+            Progress(job_id=other, state=JobState.COMPLETED, at=3.0, message=message),
+        ]
+        with pytest.raises(Exception, match=r"(?i)unique"):
+            now(store.advance(steps))
+        assert get(store, other) == before
+
+    # all of it
+
+    def test_reopened(self, store: IStore, reopen: Callable[[], IStore]) -> None:
+        one, other = add(store, 2, labels={"k": "v"})
+        now(store.bind(one, BackendId(3)))
+        step(store, one, JobState.HELD, reason="so")
+        message = end(store, other)
+        now(store.postpone(message.id, 10.0, "p"))
+        before = [get(store, one), get(store, other)]
+        again = reopen()
+        assert again.instance == store.instance
+        assert [get(again, one), get(again, other)] == before
+        assert page(again, label=("k", "v"), states=(JobState.HELD,)) == [one]
+        assert now(again.due(10.0, 9)) == [Delivery(message, 1)]

@@ -1,0 +1,121 @@
+"""What reads cost must not grow with the number of jobs; counted in steps of SQLite's machine, not in time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Executable, text
+
+from modabatchd.queue.job import JobState
+from modabatchd.store import statements
+from modabatchd.store.engines import read_url, reading_engine
+from modabatchd.store.interfaces import Progress, Selection
+from tests.deferreds import now
+from tests.store import databases
+from tests.store.values import a_message, a_request
+
+PAGE = {"after": 0, "limit": 10}
+SELECTIONS = [
+    Selection(),
+    Selection(states=(JobState.COMPLETED,)),
+    Selection(states=(JobState.REMOVED,)),
+    Selection(states=(JobState.IDLE, JobState.RUNNING, JobState.COMPLETED)),
+    Selection(name="even"),
+    Selection(name="none"),
+    Selection(name="none", label=("team", "red")),
+    Selection(name="even", states=(JobState.REMOVED, JobState.IDLE)),
+    Selection(label=("team", "red")),
+    Selection(label=("team", "none")),
+    Selection(label=("team", None)),
+    Selection(label=("none", None)),
+    Selection(label=("team", "red"), states=(JobState.IDLE,)),
+    Selection(label=("team", None), states=(JobState.REMOVED, JobState.HELD)),
+]
+READS: list[tuple[Executable, dict[str, Any]]] = [
+    *((statements.page(selection), {**PAGE, **statements.conditions(selection)}) for selection in SELECTIONS),
+    (statements.LIVE, PAGE),
+    (statements.EXPIRED, {"before": 1e9, "limit": 10}),
+    (statements.DUE, {"now": 1e9, "limit": 10}),
+    (statements.DUE, {"now": 0.0, "limit": 10}),
+    (statements.GET, {"id": "none"}),
+]
+
+
+class Counted:
+    """A database that counts what reading costs."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = reading_engine(read_url(url))
+        self._connection = self._engine.connect()
+        self._steps = 0
+        driver: Any = self._connection.connection.driver_connection
+        driver.set_progress_handler(self._count, 1)
+
+    def cost(self, statement: Executable, values: dict[str, Any]) -> int:
+        """Steps of a read that was made before, so that no part of the schema must be read."""
+        self._connection.execute(statement, values).all()
+        self._steps = 0
+        self._connection.execute(statement, values).all()
+        return self._steps
+
+    def close(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+    def _count(self) -> int:
+        self._steps += 1
+        return 0
+
+
+@contextmanager
+def filled(directory: Path, size: int) -> Iterator[Counted]:
+    """Jobs of which one in ten is idle and the others are over; of those some have a message that waits."""
+    url = databases.sqlite(directory)
+    store = databases.opened(url)
+    requests = [
+        a_request(name=("even", "odd")[number % 2], labels={"team": ("red", "blue")[number // 2 % 2]}) for number in range(size)
+    ]
+    now(store.add(requests))
+    now(store.advance([_end(number, request.id) for number, request in enumerate(requests) if number % 10]))
+    now(store.stopService())
+    counted = Counted(url)
+    yield counted
+    counted.close()
+
+
+def _end(number: int, job_id: str) -> Progress:
+    # The waiting ones are those that were over last.
+    message = a_message(job_id) if number % 10 == 9 else None
+    return Progress(job_id=job_id, state=JobState.COMPLETED, at=number % 10, message=message)
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counted, Counted]]:
+    """A few jobs, and ten times as many."""
+    with (
+        filled(tmp_path_factory.mktemp("small"), 300) as small,
+        filled(tmp_path_factory.mktemp("large"), 3000) as large,
+    ):
+        yield small, large
+
+
+@pytest.mark.parametrize(("statement", "values"), READS)
+def test_cost_does_not_grow(sizes: tuple[Counted, Counted], statement: Executable, values: dict[str, Any]) -> None:
+    small, large = (counted.cost(statement, values) for counted in sizes)
+    assert large <= small * 1.1 + 5
+
+
+def test_cost_that_grows_is_noticed(sizes: tuple[Counted, Counted]) -> None:
+    small, large = (counted.cost(text("SELECT count(*) FROM changes WHERE at = 7"), {}) for counted in sizes)
+    assert large > small * 5
+
+
+def test_each_statement_is_built_once() -> None:
+    one, other = (
+        Selection(name="a", states=(JobState.IDLE, JobState.HELD)),
+        Selection(name="b", states=(JobState.HELD, JobState.IDLE)),
+    )
+    assert statements.page(one) is statements.page(other)
+    assert statements.page(Selection()) is statements.page(Selection(states=tuple(JobState)))
