@@ -1,0 +1,1 @@
+"""IQueue on this machine alone: the default, needs nothing."""
