@@ -14,7 +14,8 @@ Note [Links]
 ============
 A symbolic link is followed on paper, component by component, through the links that the bundle itself holds, as the
 kernel would on the node; it must never climb above the bundle's root.  That is right only if the place of each link is
-known, so no member may lie below a name that is a link.
+known, so no member may lie below a name that is a link, nor may one take the place of a link: the tar of GNU makes links last
+of all, and takes a new file for its own placeholder if that happens to have the same inode.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from __future__ import annotations
 import tarfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
 import msgspec
 
@@ -30,8 +31,13 @@ from modabatchd.errors import BundleError
 
 try:
     from isal import igzip as gzip
+    from isal.igzip_lib import IsalError
+
+    _DAMAGED: tuple[Any, ...] = (zlib.error, IsalError)
 except ImportError:
     import gzip  # type: ignore[no-redef]
+
+    _DAMAGED = (zlib.error,)
 
 RUN: Final = "run.sh"
 _CHUNK: Final = 1 << 20
@@ -81,7 +87,7 @@ def inspect(packed: BinaryIO, limits: BundleLimits) -> BundleSummary:
         stream.drain()
     except EOFError:
         _refuse("truncated", "The bundle ends before its gzip stream does.", "Upload the whole file.")
-    except (OSError, zlib.error) as problem:
+    except OSError as problem:
         _refuse("damaged", f"The bundle's gzip stream is damaged ({problem}).", "Upload it again from a good copy.")
     contents.check()
     return BundleSummary(contents.count, stream.tell())
@@ -123,7 +129,11 @@ class _Forward:
             pass
 
     def _take(self, size: int) -> bytes:
-        block: bytes = self._unpacked.read(min(size, _CHUNK))
+        try:
+            block: bytes = self._unpacked.read(min(size, _CHUNK))
+        except _DAMAGED as problem:
+            # TarFile would take zlib's error for one of its own.
+            raise OSError(str(problem)) from problem
         self._position += len(block)
         if self._position > self._limits.max_unpacked:
             _refuse_size(self._limits)
@@ -149,8 +159,9 @@ def _members(stream: _Forward) -> Iterator[tarfile.TarInfo]:
         _refuse("not-tar", f"What the bundle's gzip stream holds is no tar archive ({problem}).", _MAKE_PLAIN)
     except (tarfile.TarError, ValueError, UnicodeError) as problem:
         _refuse("not-tar", f"The bundle's tar archive has a header that cannot be read ({problem}).", _MAKE_PLAIN)
-    # TarFile takes a damaged header after the first member for the end of the archive.
-    if stream.last_block.strip(b"\0"):
+    # TarFile takes a damaged header after the first member for the end of the archive, and so it does with a single block of
+    # zeros, behind which the tar of busybox reads on.
+    if stream.last_block.strip(b"\0") or stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
         _refuse("damaged", "The bundle's tar archive is damaged behind its first members.", "Upload it again from a good copy.")
 
 
@@ -179,13 +190,17 @@ class _Contents:
         if self._unpacked > self._limits.max_unpacked:
             _refuse_size(self._limits)
         name = _inner(member.name, "unsafe-name", "name")
+        if name in self._links:
+            cause = f"The link {name!r} is in the bundle again, as a link or as something else."
+            _refuse("link-replaced", cause, "Pack every name once.")
         self._executable.pop(name, None)
-        self._links.pop(name, None)
         self._saw_run = self._saw_run or name == RUN
         self._folders.update(_parents(name))
         self._record(name, member)
 
     def _record(self, name: str, member: tarfile.TarInfo) -> None:
+        if not name and not member.isdir():
+            _refuse("unsafe-name", "The bundle's root is in the bundle, and is no directory.", _MAKE_PLAIN)
         if member.issym():
             self._links[name] = member.linkname
         elif member.islnk():
@@ -243,14 +258,16 @@ def _follow(name: str, links: dict[str, str]) -> str | None:
     hops = 0
     while todo:
         part = todo.pop()
+        if part in ("", "."):
+            continue
         if part == "..":
             if not place:
                 return None
             place.pop()
-        elif part not in ("", "."):
-            place.append(part)
+            continue
+        place.append(part)
         target = links.get("/".join(place))
-        if target is not None and part not in ("", "."):
+        if target is not None:
             hops += 1
             if target.startswith("/"):
                 return None

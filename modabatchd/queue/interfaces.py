@@ -88,6 +88,15 @@ class IDraft(Interface):
 
     directory: Path = Attribute("Where to write C{bundle.tar.gz} and C{input}.")
 
+    def grow(size: int) -> None:
+        """
+        So many more bytes are about to be written: count them against the quota until the draft is kept or discarded.
+
+        No I/O.
+
+        @raise NoSpace: the quota does not allow it; they are not counted.
+        """
+
 
 class ISpool(Interface):
     """
@@ -96,8 +105,13 @@ class ISpool(Interface):
     Fails with L{modabatchd.errors.NoSpace} when the quota or the disk is full.
     """
 
-    def draft() -> Deferred[IDraft]:
-        """Make room for a submission that arrives."""
+    def draft(expected: int = 0) -> Deferred[IDraft]:
+        """
+        Make room for a submission that arrives.
+
+        @param expected: how many bytes it will bring, as far as that is known.  Only to refuse early what cannot fit: they
+            count once L{IDraft.grow} tells of them.
+        """
 
     def keep(draft: IDraft, job_id: str, launch: bytes) -> Deferred[Path]:
         """
@@ -107,7 +121,7 @@ class ISpool(Interface):
         """
 
     def discard(draft: IDraft) -> Deferred[None]:
-        """Forget a draft and its bytes.  Idempotent; a draft that was kept is left alone."""
+        """Forget a draft and its bytes.  Idempotent; a draft that was kept, or is just being kept, is left alone."""
 
     def directory(job_id: str) -> Path:
         """The directory of a job that was kept; no I/O."""
@@ -120,7 +134,14 @@ class ISpool(Interface):
         """
 
     def settle(job_id: str) -> Deferred[None]:
-        """The results of a job are in its directory: count them against the quota."""
+        """The results of a job are in its directory: count them against the quota.  Idempotent."""
 
     def remove(job_ids: Collection[str]) -> Deferred[None]:
-        """Delete the files of jobs.  Idempotent."""
+        """Delete the files of jobs.  Idempotent.  What cannot be deleted is logged, and does not keep the rest from it."""
+
+    def unchanged(since: float) -> Deferred[Collection[str]]:
+        """
+        Ids of the jobs that have a directory, and no file was added to it since that time.
+
+        @param since: seconds since the epoch.
+        """

@@ -5,27 +5,30 @@ Note [Keeping a draft]
 ======================
 The bytes of a submission arrive in C{incoming/}, where a restart clears them away.  To keep them, everything in the draft
 is synced, then the draft's directory is renamed to its place under C{jobs/}, then both parents are synced: after that no
-crash can take it, and before that no job is recorded that would miss it.
+crash can take it, and before that no job is recorded that would miss it.  Whoever received the draft may discard it in the
+meantime, because the client has gone; a draft that is just being kept is therefore left alone.
+
+Note [Counting]
+===============
+What each job takes up is remembered, not only the sum, so that to count a job twice is to count it once: after a crash its
+finishing is repeated, and the count at the start comes across jobs that were kept or settled a moment ago.  It goes one
+directory after the other, and takes turns with the deletion of jobs, so that it cannot bring back what is gone.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import secrets
-import shutil
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from modabatchd.errors import NoSpace, UnknownArtifact
+from modabatchd.errors import NoSpace, StartupError, UnknownArtifact
+from modabatchd.queue import files
 from modabatchd.queue.interfaces import IDraft, ISpool
 from modabatchd.workers import IWorkers
 
@@ -36,10 +39,16 @@ ARTIFACTS: Final = {"output": "output.tar.gz", "stdout": "stdout", "stderr": "st
 
 
 @implementer(IDraft)
-class Draft(msgspec.Struct, frozen=True):
+class Draft:
     """See L{IDraft}."""
 
-    directory: Path
+    def __init__(self, directory: Path, count: Callable[[Path, int], None]) -> None:
+        self.directory = directory
+        self._count = count
+
+    def grow(self, size: int) -> None:
+        """See L{IDraft.grow}."""
+        self._count(self.directory, size)
 
 
 @implementer(ISpool)
@@ -47,7 +56,7 @@ class FileSpool(Service):
     """
     See L{ISpool}.
 
-    @ivar used: bytes that the jobs' files take up; counted at start, then kept.
+    @ivar used: bytes that the files of jobs and drafts take up; what was there before is counted after the start.
     """
 
     _log = Logger()
@@ -58,56 +67,47 @@ class FileSpool(Service):
         self._incoming = directory / "incoming"
         self._quota = quota
         self._workers = workers
+        self._sizes: dict[str, int] = {}
+        self._receiving: dict[Path, int] = {}
+        self._keeping: set[Path] = set()
+        self._turn = DeferredLock()
         self.used = 0
 
     def prepare(self) -> None:
-        """Make the directories and clear away what an earlier life left half received.  Blocking."""
-        self._jobs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.rmtree(self._incoming, ignore_errors=True)
-        self._incoming.mkdir(mode=0o700)
+        """
+        Make the directories and clear away what an earlier life left half received.  Blocking.
+
+        @raise StartupError: that is not possible.
+        """
+        try:
+            self._jobs.mkdir(parents=True, exist_ok=True, mode=0o700)
+            files.delete(self._incoming)
+            self._incoming.mkdir(mode=0o700)
+            files.sync(self._jobs.parent)
+        except OSError as problem:
+            cause = f"The spool cannot use {problem.filename}: {problem.strerror}."
+            raise StartupError(cause, "Let the daemon's user write there, or change spool.directory.") from None
 
     def startService(self) -> None:
-        """Count what is there, off the reactor."""
+        """Count what is there, off the reactor.  See Note [Counting]."""
         super().startService()
-        counting: Deferred[int] = self._workers.run(_size, self._jobs)
-        counting.addCallbacks(self._add, lambda failure: self._log.failure("counting the spool", failure))
+        counting = Deferred.fromCoroutine(self._count_all())
+        counting.addErrback(lambda failure: self._log.failure("counting the spool", failure))
 
-    def draft(self) -> Deferred[IDraft]:
+    def draft(self, expected: int = 0) -> Deferred[IDraft]:
         """See L{ISpool.draft}."""
-
-        def make() -> IDraft:
-            if self.used >= self._quota:
-                raise NoSpace(
-                    f"The spool holds {self.used} bytes, its quota is {self._quota}.",
-                    "Wait until finished jobs pass their retention time, or have the operator raise spool.quota.",
-                )
-            directory = self._incoming / secrets.token_hex(16)
-            directory.mkdir(mode=0o700)
-            return Draft(directory)
-
-        return self._run(make)
+        return Deferred.fromCoroutine(self._draft(expected))
 
     def keep(self, draft: IDraft, job_id: str, launch: bytes) -> Deferred[Path]:
         """See L{ISpool.keep} and Note [Keeping a draft]."""
-        place = self.directory(job_id)
-
-        def move() -> int:
-            _write_private(draft.directory / "launch.sh", launch)
-            for path in draft.directory.iterdir():
-                _sync(path)
-            _sync(draft.directory)
-            if not place.parent.exists():
-                place.parent.mkdir(exist_ok=True, mode=0o700)
-                _sync(self._jobs)
-            draft.directory.rename(place)
-            _sync(place.parent)
-            return _size(place)
-
-        return self._run(move).addCallback(self._add).addCallback(lambda _: place)
+        return Deferred.fromCoroutine(self._keep(draft.directory, job_id, launch))
 
     def discard(self, draft: IDraft) -> Deferred[None]:
-        """See L{ISpool.discard}."""
-        return self._run(shutil.rmtree, draft.directory, ignore_errors=True)
+        """See L{ISpool.discard} and Note [Keeping a draft]."""
+        if draft.directory in self._keeping:
+            return succeed(None)
+        self.used -= self._receiving.pop(draft.directory, 0)
+        return self._run(files.delete, draft.directory)
 
     def directory(self, job_id: str) -> Path:
         """See L{ISpool.directory}."""
@@ -121,63 +121,85 @@ class FileSpool(Service):
         return self.directory(job_id) / ARTIFACTS[artifact]
 
     def settle(self, job_id: str) -> Deferred[None]:
-        """Count the results of a job that has finished."""
-        results = [self.directory(job_id) / file for file in ARTIFACTS.values()]
-        return self._run(lambda: sum(_size(path) for path in results)).addCallback(self._add)
+        """See L{ISpool.settle} and Note [Counting]."""
+        return self._run(files.size, self.directory(job_id)).addCallback(lambda size: self._count(job_id, size))
 
     def remove(self, job_ids: Collection[str]) -> Deferred[None]:
         """See L{ISpool.remove}."""
+        return self._turn.run(self._remove, list(job_ids))
 
-        def delete() -> int:
-            freed = 0
-            for directory in map(self.directory, job_ids):
-                freed += _size(directory)
-                shutil.rmtree(directory, ignore_errors=True)
-            return -freed
+    def unchanged(self, since: float) -> Deferred[Collection[str]]:
+        """See L{ISpool.unchanged}."""
 
-        return self._run(delete).addCallback(self._add)
+        def search() -> Collection[str]:
+            places = (place for shelf in files.directories(self._jobs) for place in files.directories(shelf))
+            return [place.name for place in places if place == self.directory(place.name) and files.changed(place) < since]
 
-    def _add(self, size: int) -> None:
-        self.used = max(0, self.used + size)
+        return self._run(search)
+
+    async def _draft(self, expected: int) -> IDraft:
+        self._see_room_for(max(expected, 1))
+        directory = self._incoming / secrets.token_hex(16)
+        await self._run(directory.mkdir, mode=0o700)
+        self._receiving[directory] = 0
+        return Draft(directory, self._grow)
+
+    def _grow(self, directory: Path, size: int) -> None:
+        if directory in self._receiving:
+            self._see_room_for(size)
+            self._receiving[directory] += size
+            self.used += size
+
+    def _see_room_for(self, size: int) -> None:
+        if self.used + size > self._quota:
+            raise NoSpace(
+                f"The spool holds {self.used} bytes, its quota is {self._quota}.",
+                "Wait until finished jobs pass their retention time, or have the operator raise spool.quota.",
+            )
+
+    async def _keep(self, draft: Path, job_id: str, launch: bytes) -> Path:
+        place = self.directory(job_id)
+        self._keeping.add(draft)
+        try:
+            size = await self._run(files.keep, draft, place, launch)
+        finally:
+            self._keeping.discard(draft)
+        self.used -= self._receiving.pop(draft, 0)
+        self._count(job_id, size)
+        return place
+
+    def _remove(self, job_ids: Collection[str]) -> Deferred[None]:
+        return self._run(files.delete_all, {job_id: self.directory(job_id) for job_id in job_ids}).addCallback(self._removed)
+
+    def _removed(self, outcomes: Mapping[str, OSError | None]) -> None:
+        for job_id, problem in outcomes.items():
+            if problem is None:
+                self.used -= self._sizes.pop(job_id, 0)
+            else:
+                self._log.error("the files of job {job_id} cannot be deleted: {problem}", job_id=job_id, problem=problem)
+
+    async def _count_all(self) -> None:
+        for shelf in await self._run(files.directories, self._jobs):
+            if self.running:
+                await self._turn.run(self._count_shelf, shelf)
+
+    def _count_shelf(self, shelf: Path) -> Deferred[None]:
+        def measure() -> Mapping[str, int]:
+            return {place.name: files.size(place) for place in files.directories(shelf)}
+
+        return self._run(measure).addCallback(self._count_new)
+
+    def _count_new(self, sizes: Mapping[str, int]) -> None:
+        for job_id in sizes.keys() - self._sizes.keys():
+            self._count(job_id, sizes[job_id])
+
+    def _count(self, job_id: str, size: int) -> None:
+        self.used += size - self._sizes.get(job_id, 0)
+        self._sizes[job_id] = size
 
     def _run(self, work: Callable[..., R], *args: object, **kwargs: object) -> Deferred[R]:
         def guarded() -> R:
-            with _out_of_space():
+            with files.out_of_space():
                 return work(*args, **kwargs)
 
         return self._workers.run(guarded)
-
-
-@contextmanager
-def _out_of_space() -> Iterator[None]:
-    try:
-        yield
-    except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace(
-                f"The spool's disk is full ({problem.strerror}).", "Free disk space; nothing was accepted."
-            ) from problem
-        raise
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file or of the files below a directory; what vanishes meanwhile counts nothing."""
-    try:
-        if not path.is_dir():
-            return path.lstat().st_size
-        return sum(_size(Path(entry)) for entry in os.scandir(path))
-    except FileNotFoundError:
-        return 0
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

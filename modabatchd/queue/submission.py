@@ -1,30 +1,38 @@
 """
 Jobs on their way in: intent, queue, record.
 
+Note [Accepted is accepted]
+===========================
+Once the intent is stored, the job will be run, and the client is told so, whatever goes wrong between queue and record: a
+client that got an error would send the job again.  And a client that disconnects must not leave a half-made job behind, so
+taking a job in is not cancelled with the request.
+
 Note [A submission whose outcome is unknown]
 ============================================
 The intent is stored before the queue hears of the job, so a crash or a silent queue leaves a job without a backend id that
-the queue may or may not have.  It is looked up by our own id and adopted if it is there.  Only when two looks, a settling
-time apart, have not found it, it is submitted again: a frozen scheduler may still carry out, after it wakes, what we
-sent it before, and the settling time is what it needs for that.
+the queue may or may not have.  It is looked up by our own id and adopted if it is there.  Only when looks over a settling
+time have not found it, it is submitted again: a frozen scheduler may still carry out, after it wakes, what we
+sent it before, and the settling time is what it needs for that.  While a submission is under way nobody looks for its job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from modabatchd.errors import BundleError, QueueAway
+from modabatchd.queue.absence import Absences
 from modabatchd.queue.bundle import BundleLimits, BundleSummary, inspect
 from modabatchd.queue.form import SubmissionForm
 from modabatchd.queue.interfaces import IDraft, IQueue, ISpool, Refusal, Ticket
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState
 from modabatchd.queue.launch import launch_script
 from modabatchd.queue.watching import Watching
+from modabatchd.shielding import shielded
 from modabatchd.store.interfaces import IStore
 from modabatchd.workers import IWorkers
 
@@ -58,52 +66,94 @@ class Submission:
         self._watching = watching
         self._inspectors = inspectors
         self._limits = limits
-        self._settle = settle
+        self._absences = Absences(settle)
         self._new_id = new_id
-        self._unbound: dict[str, _Unbound] = {}
+        # Jobs that the queue may or may not have; those whose submission is under way; those that the store may not have.
+        self._unbound: dict[str, Job] = {}
+        self._submitting: set[str] = set()
+        self._doubtful: set[str] = set()
 
     async def accept(self, draft: IDraft, form: SubmissionForm) -> Job:
         """
-        Take a job in.
+        Take a job in.  See Note [Accepted is accepted].
 
-        @param draft: holds the bundle and, if there is one, the input; it is kept, or left for the caller to discard.
+        @param draft: holds the bundle and, if there is one, the input; it is kept, or discarded.
         @return: the job, durable; its C{backend_id} is L{None} while the queue is away, its state is C{submission_error}
             when the queue refuses it for good.
         @raise BundleError: the bundle breaks a rule; nothing is kept.
+        @raise NoSpace: nothing is kept.
         """
-        await self._inspect(draft.directory / "bundle.tar.gz")
-        request = self._request(form, has_input=(draft.directory / "input").exists())
-        directory = await self._spool.keep(draft, request.id, _launch(request, form))
-        try:
-            [job] = await self._store.add([request])
-        except Exception:
-            await self._spool.remove([request.id])
-            raise
-        return await self._submit(job, directory)
+        return await shielded(self._accept(draft, form), "a submission")
 
     def resume(self, jobs: Iterable[Job]) -> None:
         """An earlier life left these jobs without a backend id: see to them."""
-        self._unbound.update((job.request.id, _Unbound(job)) for job in jobs)
+        self._unbound.update((job.request.id, job) for job in jobs)
 
     async def repair(self) -> None:
         """Bring jobs of unknown outcome into the queue.  See Note [A submission whose outcome is unknown]."""
-        if not self._unbound:
+        for job_id in list(self._doubtful):
+            self.resume(await self._recorded(job_id))
+        asked = {job_id: job for job_id, job in self._unbound.items() if job_id not in self._submitting}
+        if not asked:
             return
-        found = await self._queue.find(list(self._unbound))
+        found = await self._queue.find(list(asked))
+        self._absences.found(found)
         now = self._clock.seconds()
-        for job_id, unbound in list(self._unbound.items()):
-            if job_id in found:
-                await self._bind(job_id, found[job_id].backend_id)
-                self._log.info("job {job_id} was found in the queue", job_id=job_id)
-            elif unbound.absent_since is None:
-                self._unbound[job_id] = msgspec.structs.replace(unbound, absent_since=now)
-            elif now - unbound.absent_since >= self._settle:
-                await self._submit(unbound.job, self._spool.directory(job_id))
+        absent = [job for job_id, job in asked.items() if job_id not in found and self._absences.missed(job_id, now)]
+        for job_id, sighting in found.items():
+            self._log.info("job {job_id} was found in the queue", job_id=job_id)
+            await self._bind(job_id, sighting.backend_id)
+        await self._submit([job for job in absent if await self._is_wanted(job)])
 
-    async def _inspect(self, bundle: Path) -> None:
+    async def _is_wanted(self, job: Job) -> bool:
+        """Whether a job still waits for the queue: what we were told at the start may have been settled meanwhile."""
+        stored = await self._store.get(job.request.id)
+        if stored is not None and stored.backend_id is None and not stored.state.final:
+            return True
+        self._settled(job.request.id)
+        return False
+
+    async def _accept(self, draft: IDraft, form: SubmissionForm) -> Job:
+        try:
+            await self._inspect(draft)
+            request = self._request(form, has_input=(draft.directory / "input").exists())
+            await self._spool.keep(draft, request.id, _launch(request, form))
+        except BaseException:
+            await self._spool.discard(draft)
+            raise
+        job = await self._add(request)
+        return _with(job, (await self._submit([job])).get(request.id))
+
+    async def _add(self, request: JobRequest) -> Job:
+        try:
+            [job] = await self._store.add([request])
+        except Exception:
+            # The store may have failed after it had done its work.
+            self._doubtful.add(request.id)
+            jobs: Sequence[Job] = ()
+            with suppress(Exception):
+                jobs = await self._recorded(request.id)
+            if not jobs:
+                raise
+            [job] = jobs
+        return job
+
+    async def _recorded(self, job_id: str) -> Sequence[Job]:
+        """The job that the store has after all; when it has none, its files are deleted."""
+        job = await self._store.get(job_id)
+        if job is None:
+            await self._spool.remove([job_id])
+        self._doubtful.discard(job_id)
+        return [] if job is None else [job]
+
+    async def _inspect(self, draft: IDraft) -> None:
+        bundle = draft.directory / "bundle.tar.gz"
+
         def inspect_file() -> BundleSummary:
             if not bundle.exists():
-                raise BundleError("missing", "The request has no job-bundle.", "Send one: curl -F job-bundle=@job.tar.gz …/jobs")
+                raise BundleError(
+                    "missing", "The request has no job-bundle.", "Send one: 'curl -F job-bundle=@job.tar.gz URL'."
+                )
             with bundle.open("rb") as packed:
                 return inspect(packed, self._limits)
 
@@ -124,35 +174,54 @@ class Submission:
             has_input=has_input,
         )
 
-    async def _submit(self, job: Job, directory: Path) -> Job:
-        job_id = job.request.id
-        self._unbound.pop(job_id, None)
+    async def _submit(self, jobs: Sequence[Job]) -> Mapping[str, BackendId | Refusal]:
+        """
+        Put jobs into the queue, or see to it that this is done later.  See Note [Accepted is accepted].
+
+        @return: what the queue said, by job id.
+        """
+        by_id = {job.request.id: job for job in jobs}
+        results: dict[str, BackendId | Refusal] = {}
+        if not by_id:
+            return results
+        self._absences.found(by_id)
+        self._unbound.update(by_id)
+        self._submitting.update(by_id)
         try:
-            [result] = await self._queue.submit([Ticket(job.request, directory)])
+            tickets = [Ticket(job.request, self._spool.directory(job_id)) for job_id, job in by_id.items()]
+            results.update(zip(by_id, await self._queue.submit(tickets), strict=True))
+            await self._record(results)
         except QueueAway as problem:
-            self._log.warn("job {job_id} waits for the queue: {problem}", job_id=job_id, problem=problem.cause)
-            self._unbound[job_id] = _Unbound(job)
-            return job
-        except BaseException:
-            self._unbound[job_id] = _Unbound(job)
-            raise
-        if isinstance(result, Refusal):
-            await self._watching.conclude(job_id, JobState.SUBMISSION_ERROR, result.reason)
-            return msgspec.structs.replace(job, state=JobState.SUBMISSION_ERROR)
-        await self._bind(job_id, result)
-        return msgspec.structs.replace(job, backend_id=result)
+            self._log.warn("{count} jobs wait for the queue: {problem}", count=len(by_id), problem=problem.cause)
+        except Exception:
+            self._log.failure("submitting {count} jobs; what is not recorded is looked for later", count=len(by_id))
+        finally:
+            self._submitting.difference_update(by_id)
+        return results
+
+    async def _record(self, results: Mapping[str, BackendId | Refusal]) -> None:
+        for job_id, result in results.items():
+            if isinstance(result, Refusal):
+                self._log.warn("the queue refuses job {job_id}: {reason}", job_id=job_id, reason=result.reason)
+                await self._watching.conclude(job_id, JobState.SUBMISSION_ERROR, result.reason)
+                self._settled(job_id)
+            else:
+                await self._bind(job_id, result)
 
     async def _bind(self, job_id: str, backend_id: BackendId) -> None:
         await self._store.bind(job_id, backend_id)
         self._watching.expect(job_id)
+        self._settled(job_id)
+
+    def _settled(self, job_id: str) -> None:
         self._unbound.pop(job_id, None)
+        self._absences.found([job_id])
 
 
-class _Unbound(msgspec.Struct, frozen=True):
-    """A job that the queue may or may not have, and since when it was looked for in vain."""
-
-    job: Job
-    absent_since: float | None = None
+def _with(job: Job, result: BackendId | Refusal | None) -> Job:
+    if isinstance(result, Refusal):
+        return msgspec.structs.replace(job, state=JobState.SUBMISSION_ERROR)
+    return msgspec.structs.replace(job, backend_id=result)
 
 
 def _launch(request: JobRequest, form: SubmissionForm) -> bytes:

@@ -10,33 +10,45 @@ Note [Finishing]
 ================
 A finished job is told to its owner once, and never before its results can be fetched: first the results come into the
 spool, then final state and outbox row are written in one transaction, and only then the queue may forget the job.  A crash
-in between repeats the steps; each is idempotent, and the store takes the final state only once.  Results may be large and
+in between repeats the steps; each is idempotent, and the store takes the final state only once.  What is final in the store
+but still in the queue was not acknowledged, so only that is left to do.  Results may be large and
 the queue remote, so finishing happens beside the looks, a few jobs at a time; until it is done the job shows its last state.
 
 Note [Jobs that vanish]
 =======================
 A job that the queue does not show may have gone to the queue's history, or its submission may be so fresh that this look
-missed it.  Only what is in neither queue nor history, at two looks with a grace time between them, is gone.
+missed it.  Only what is in neither queue nor history, at several looks over a grace time, is gone.
+
+Note [Strangers]
+================
+A queue may show jobs of this installation that the store does not know, for instance after the store came back from a
+backup.  They are told to the log, once, and otherwise left alone: neither do we know what was promised, nor must the queue
+forget them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, TimeoutError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from modabatchd.errors import QueueAway, QueueRefused
+from modabatchd.errors import ModabatchError, QueueRefused
 from modabatchd.notifications.completion import completion
+from modabatchd.queue.absence import Absences
 from modabatchd.queue.interfaces import IQueue, ISpool
 from modabatchd.queue.job import Job, JobState, Sighting
 from modabatchd.store.interfaces import IStore, Progress
 
-#: Seconds between the two looks that a vanished job must be missing at.
+#: Seconds that a job must have been missing until it counts as gone.
 GRACE: Final = 60.0
+#: Seconds that a look at one job waits for it to be finished.
+PATIENCE: Final = 5.0
 _PAGE: Final = 1000
 _FINISHING_AT_ONCE: Final = 4
 
@@ -69,8 +81,10 @@ class Watching:
         self._turn = DeferredLock()
         self._finishing_at_once = DeferredSemaphore(_FINISHING_AT_ONCE)
         self._seen: dict[str, Sighting | None] = {}
-        self._missing: dict[str, float] = {}
+        self._absences = Absences(GRACE)
         self._finishing: dict[str, Deferred[None]] = {}
+        self._troubled: set[str] = set()
+        self._strangers: set[str] = set()
 
     async def load(self) -> Sequence[Job]:
         """
@@ -95,10 +109,11 @@ class Watching:
         await self._turn.run(lambda: Deferred.fromCoroutine(self._look_at_all()))
 
     async def look_at(self, job_id: str) -> None:
-        """The same for one job; returns when its finishing, if it has finished, is done as well."""
+        """The same for one job; if it has finished, returns when its finishing is done as well, or takes long."""
         await self._turn.run(lambda: Deferred.fromCoroutine(self._look_at_one(job_id)))
         if job_id in self._finishing:
-            await _after(self._finishing[job_id])
+            with suppress(TimeoutError):
+                await _after(self._finishing[job_id]).addTimeout(PATIENCE, self._clock)
 
     async def idle(self) -> None:
         """Wait until no job is being finished."""
@@ -115,32 +130,46 @@ class Watching:
 
     async def _take(self, sightings: Iterable[Sighting]) -> None:
         changed = [sighting for sighting in sightings if sighting != self._seen.get(sighting.job_id)]
+        changed = [sighting for sighting in changed if await self._is_known(sighting)]
         now = self._clock.seconds()
         steps = [_step(sighting, now) for sighting in changed if not sighting.state.final]
         if steps:
             await self._store.advance(steps)
         for sighting in changed:
-            self._missing.pop(sighting.job_id, None)
             if sighting.state.final:
                 self._finish(sighting)
             else:
                 self._seen[sighting.job_id] = sighting
 
+    async def _is_known(self, sighting: Sighting) -> bool:
+        """Whether the store has the job.  See Note [Strangers]."""
+        job_id = sighting.job_id
+        if job_id in self._seen or job_id in self._finishing:
+            return True
+        if job_id in self._strangers:
+            return False
+        if await self._store.get(job_id) is not None:
+            return True
+        self._strangers.add(job_id)
+        self._log.warn("the queue has job {job_id}, which the store does not know: left alone", job_id=job_id)
+        return False
+
     async def _search(self, missing: Collection[str]) -> None:
         """Look for jobs that the queue does not show.  See Note [Jobs that vanish]."""
-        for job_id in self._missing.keys() - missing:
-            del self._missing[job_id]
-        absent = set(missing).difference(self._finishing)
+        # Some may have been finished since they were expected.
+        absent = {job_id for job_id in missing if job_id in self._seen and job_id not in self._finishing}
+        self._absences.only(absent)
         if not absent:
             return
         found = await self._queue.find(absent)
+        self._absences.found(found)
         await self._take(found.values())
         now = self._clock.seconds()
         for job_id in absent.difference(found):
-            if now - self._missing.setdefault(job_id, now) >= GRACE:
-                self._log.warn("job {job_id} is neither in the queue nor in its history: recorded as removed", job_id=job_id)
-                del self._missing[job_id]
+            if self._absences.missed(job_id, now):
+                self._log.warn("job {job_id} is neither in the queue nor in its history", job_id=job_id)
                 await self.conclude(job_id, JobState.REMOVED, "The scheduler does not know this job any more.")
+                self._absences.found([job_id])
 
     def _finish(self, sighting: Sighting) -> None:
         if sighting.job_id not in self._finishing:
@@ -151,23 +180,40 @@ class Watching:
         job_id = sighting.job_id
         try:
             await self._finishing_at_once.run(lambda: Deferred.fromCoroutine(self._finish_now(sighting)))
-        except QueueAway as problem:
-            self._log.warn("finishing job {job_id} waits: {problem}", job_id=job_id, problem=problem.cause)
+            self._troubled.discard(job_id)
         except Exception:
             # The next look tries again: the queue keeps the job until it is acknowledged.
-            self._log.failure("finishing job {job_id}", job_id=job_id)
+            self._tell_trouble(job_id)
         self._finishing.pop(job_id).callback(None)
+
+    def _tell_trouble(self, job_id: str) -> None:
+        """Log why a job could not be finished, once for each job: the queue may be away, or the disk full, for long."""
+        failure = Failure()
+        if job_id in self._troubled:
+            return
+        self._troubled.add(job_id)
+        if isinstance(failure.value, ModabatchError):
+            self._log.warn("finishing job {job_id} waits: {problem}", job_id=job_id, problem=failure.value.cause)
+        else:
+            self._log.failure("finishing job {job_id}; trying on", failure, job_id=job_id)
 
     async def _finish_now(self, sighting: Sighting) -> None:
         """See Note [Finishing]."""
+        job_id = sighting.job_id
+        job = await self._store.get(job_id)
+        if job is not None and not job.state.final:
+            await self._bring_results(sighting)
+            await self.conclude(job_id, sighting.state, sighting.reason, sighting)
+        self._seen.pop(job_id, None)
+        await self._queue.acknowledge([sighting.backend_id])
+
+    async def _bring_results(self, sighting: Sighting) -> None:
         job_id = sighting.job_id
         try:
             await self._queue.fetch(sighting, self._spool.directory(job_id))
         except QueueRefused as problem:
             self._log.error("job {job_id} ended, but its results are lost: {problem}", job_id=job_id, problem=problem.cause)
         await self._spool.settle(job_id)
-        await self.conclude(job_id, sighting.state, sighting.reason, sighting)
-        await self._queue.acknowledge([sighting.backend_id])
 
     async def conclude(self, job_id: str, state: JobState, reason: str | None, sighting: Sighting | None = None) -> None:
         """Write a final state and the message about it in one transaction."""

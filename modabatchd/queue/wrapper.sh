@@ -10,7 +10,8 @@
 # (a shell has them ignored in what it runs in the background), and SIGTERM reaches the programs that run.sh waits for.
 #
 # Why awk: a shell cannot tell a program that was killed from one that exited with 137, the system() of awk can: it returns
-# 256 plus the signal, or 512 plus the signal after a core dump.
+# 256 plus the signal, or 512 plus the signal after a core dump.  That of busybox and of old gawk cannot either; then a run
+# that a signal ended exits with 128 plus the signal.  And bash ignores SIGQUIT, so only what it becomes can end by it.
 #
 # Why control/stop: SIGTERM may come before the process that is to get it.  The trap writes stop, then looks for pid; the
 # process writes pid, then looks for stop; so at least one of them sees the other.
@@ -49,12 +50,17 @@ run() {
     if [ -f input ]; then export MODACLOUDS_BATCH_INPUT="$PWD/input"; fi
     export MODACLOUDS_BATCH_OUTPUT="$PWD/output" MODACLOUDS_BATCH_SCRATCH_DIRECTORY="$PWD/scratch"
     command='echo $$ >control/pid; [ ! -e control/stop ] || kill -TERM $$; exec '"$(prefix)sh ./launch.sh"
-    exec awk -v command="$command" 'BEGIN { print system(command) >"control/status" }'
+    if [ "$(awk 'BEGIN { print system("kill -9 $$") }' 2>/dev/null)" = 265 ]; then
+        exec awk -v command="$command" 'BEGIN { print system(command) >"control/status" }'
+    fi
+    sh -c "$command"
+    echo $? >control/status
 }
 
 watch() {
+    over=
     sleeping=
-    trap 'kill $sleeping; exit' TERM
+    trap 'over=yes; [ -z "$sleeping" ] || kill "$sleeping"' TERM
     doze "$limit"
     : >control/exceeded
     signal TERM
@@ -62,10 +68,14 @@ watch() {
     signal KILL
 }
 
+# SIGTERM may come before the process is known that it must end, so that is looked for again afterwards.
 doze() {
     sleep "$1" &
     sleeping=$!
+    [ -z "$over" ] || kill "$sleeping"
     wait "$sleeping"
+    sleeping=
+    [ -z "$over" ] || exit 0
 }
 
 # A trap ends "wait" before its time.
@@ -92,8 +102,7 @@ clean() {
 
 end_by() {
     trap - TERM
-    kill -"$1" $$
-    exit $((128 + $1))
+    exec awk -v signal="$1" -v pid=$$ 'BEGIN { ("kill -" signal " " pid) | getline; exit 128 + signal }'
 }
 
 trap stop TERM
@@ -108,7 +117,7 @@ runner=$!
 if [ "$limit" -gt 0 ]; then watch </dev/null >/dev/null 2>&1 & watcher=$!; else watcher=; fi
 wait_for "$runner"
 trap : TERM
-[ -z "$watcher" ] || kill "$watcher" 2>/dev/null
+[ -z "$watcher" ] || { kill "$watcher" && wait_for "$watcher"; } 2>/dev/null
 signal KILL
 status=$(cat control/status 2>/dev/null)
 [ ! -e control/exceeded ] || status=$((256 + 24))

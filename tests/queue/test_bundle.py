@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -171,6 +172,15 @@ MEMBER = st.one_of(
 )
 
 
+def is_circle(path: Path) -> bool:
+    """Whether a link leads to itself in the end; Path.resolve() makes one thing or another of those."""
+    try:
+        path.stat()
+    except OSError as problem:
+        return problem.errno == errno.ELOOP
+    return False
+
+
 @given(st.lists(MEMBER, max_size=6))
 def test_nothing_that_is_accepted_reaches_outside(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     bundle = pack(RUN, *members)
@@ -181,10 +191,7 @@ def test_nothing_that_is_accepted_reaches_outside(members: list[tuple[tarfile.Ta
         root.mkdir()
         subprocess.run(["tar", "-xzf", "-", "-C", root], input=bundle, capture_output=True)
         for path in [root, *root.rglob("*")]:
-            try:
-                assert path.resolve().is_relative_to(root)
-            except RuntimeError as loop:
-                assert "Symlink loop" in str(loop)
+            assert is_circle(path) or path.resolve().is_relative_to(root)
         assert [entry.name for entry in Path(directory).iterdir()] == ["root"]
 
 

@@ -154,8 +154,13 @@ def test_unusable_paths(path: str) -> None:
     ],
 )
 def test_states(status: int, state: JobState, word: str) -> None:
-    seen = classads.sighting(AD | {"JobStatus": status})
+    seen = classads.sighting(AD | {"JobStatus": status, "CompletionDate": 300})
     assert (seen.state, seen.backend_state) == (state, word)
+
+
+def test_a_job_has_completed_once_it_is_known_when() -> None:
+    seen = classads.sighting(AD | {"JobStatus": 4, "ExitCode": 0})
+    assert (seen.state, seen.exit_status) == (JobState.RUNNING, None)
 
 
 def test_running_job() -> None:
@@ -179,7 +184,9 @@ def test_exit_status() -> None:
 
 
 def test_exit_signal() -> None:
-    seen = classads.sighting(AD | {"JobStatus": 4, "ExitBySignal": True, "ExitSignal": 24, "ExitCode": 0})
+    seen = classads.sighting(
+        AD | {"JobStatus": 4, "CompletionDate": 300, "ExitBySignal": True, "ExitSignal": 24, "ExitCode": 0}
+    )
     assert (seen.exit_status, seen.exit_signal) == (None, 24)
 
 

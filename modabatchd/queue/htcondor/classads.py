@@ -35,6 +35,8 @@ BACKSTOP: Final = 300
 #: Seconds that a finished job waits in the queue to be acknowledged.
 GUARD: Final = 30 * 86400
 
+_COMPLETED: Final = 4
+_TRANSFERRING_OUTPUT: Final = 6
 _STATES: Final[Mapping[int, tuple[JobState, str]]] = MappingProxyType(
     {
         1: (JobState.IDLE, "idle"),
@@ -203,6 +205,12 @@ def of_jobs(instance: str, job_ids: Collection[str]) -> str:
     return f'ModabatchInstance == "{canonical(instance)}" && member(ModabatchJobId, {{{listed}}})'
 
 
+def clinging(jobs: Collection[BackendId]) -> str:
+    """The constraint for those of some jobs that are held, but that their nodes still have to let go of."""
+    numbers = " || ".join(f"(ClusterId == {job.cluster:d} && ProcId == {job.proc:d})" for job in jobs)
+    return f"({numbers}) && JobStatus == 5 && RemoteHost isnt undefined"
+
+
 def backend_id(ad: Mapping[str, Any]) -> BackendId:
     """The number of the job that an ad is about."""
     return BackendId(int(ad["ClusterId"]), int(ad["ProcId"]))
@@ -220,7 +228,7 @@ def half_made(ad: Mapping[str, Any]) -> bool:
 
 def sighting(ad: Mapping[str, Any]) -> Sighting:
     """What a job ad says, in our words."""
-    state, word = _STATES[int(ad["JobStatus"])]
+    state, word = _STATES[_status(ad)]
     completed = state is JobState.COMPLETED
     by_signal = ad.get("ExitBySignal") is True
     return Sighting(
@@ -242,6 +250,12 @@ def sighting(ad: Mapping[str, Any]) -> Sighting:
         host=_host(ad),
         reason=_text(ad, _REASONS.get(state, "")),
     )
+
+
+def _status(ad: Mapping[str, Any]) -> int:
+    """The job's status; the scheduler sets "completed" some milliseconds before it says when that was."""
+    status = int(ad["JobStatus"])
+    return _TRANSFERRING_OUTPUT if status == _COMPLETED and not ad.get("CompletionDate") else status
 
 
 def _time(ad: Mapping[str, Any], attribute: str) -> float | None:

@@ -18,6 +18,11 @@ left over, and it can never run.  It carries no C{StageInFinish}, unlike any job
 show half-made jobs; C{find} takes them out of the queue and calls them absent, so that they are submitted again, unless
 their files are on the way right now.
 
+Note [Held, and released at once]
+=================================
+A job that is held while it runs is C{held} at once, but its node takes a moment to let go of it.  If it is released within that
+moment, it may stay idle for minutes.  So a release waits for that first, though not for ever.
+
 Note [Two, three children]
 ==========================
 Sending and fetching files takes as long as it takes, and so does searching a long history; the watching of the queue and the
@@ -36,6 +41,7 @@ import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorProcess
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -55,6 +61,9 @@ _MOST_ROWS: Final = 1000
 _MOST_TRANSFERS: Final = 50
 _MOST_ACTIONS: Final = 100
 _PIECE: Final = 500
+#: Seconds that a release waits at the most, and between two looks.
+_LETTING_GO: Final = 10.0
+_LOOK: Final = 0.1
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +110,7 @@ class HTCondorQueue(Service):
     ) -> None:
         self.name = "htcondor"
         _check(wrapper, spool)
+        self._reactor = reactor
         self._instance = classads.canonical(instance)
         self._wrapper = wrapper
         self._deadlines = deadlines
@@ -252,10 +262,23 @@ class HTCondorQueue(Service):
         for piece in _pieces(backend_ids, _MOST_ACTIONS):
             operation = frames.Act(action.value, [_number(backend_id) for backend_id in piece], reason)
             try:
+                if action is Action.RELEASE:
+                    await self._until_let_go_of(piece)
                 await self._calls.call(operation, self._deadlines.submit, _converted(results, ActionResult, many=True))
             except Denied as problem:
                 raise QueueRefused(problem.cause, problem.cure) from problem
         return results
+
+    async def _until_let_go_of(self, backend_ids: Sequence[BackendId]) -> None:
+        """See Note [Held, and released at once]."""
+        until = self._reactor.seconds() + _LETTING_GO
+        query = frames.Query(classads.clinging(backend_ids), ("ClusterId",))
+        while self._reactor.seconds() < until:
+            held: list[Any] = []
+            await self._calls.call(query, self._deadlines.query, held.extend)
+            if not held:
+                return
+            await deferLater(self._reactor, _LOOK)
 
     async def _fetch(self, sighting: Sighting) -> None:
         if sighting.backend_id not in self._remote:

@@ -1,0 +1,44 @@
+"""
+For how long jobs were looked for in vain.  Pure: the time is an argument.
+
+Note [Clocks that leap]
+=======================
+The time between two looks is measured by a clock that somebody may set.  So one such span counts for half of what is enough
+at most, and for nothing when it is negative: however the clock leaps, a job was looked for three times before it is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+
+class Absences:
+    """
+    Jobs that were missing at the last look.
+
+    @param enough: seconds that a job must have been missing.
+    """
+
+    def __init__(self, enough: float) -> None:
+        self._enough = enough
+        self._missed: dict[str, tuple[float, float, int]] = {}
+
+    def missed(self, job_id: str, now: float) -> bool:
+        """
+        A look did not find the job.
+
+        @return: whether it has been missing for long enough.  See Note [Clocks that leap].
+        """
+        last, waited, looks = self._missed.get(job_id, (now, 0.0, 0))
+        waited += min(max(0.0, now - last), self._enough / 2)
+        self._missed[job_id] = (now, waited, looks + 1)
+        return looks >= 2 and waited >= self._enough
+
+    def found(self, job_ids: Iterable[str]) -> None:
+        """These are there again, or nobody looks for them any more."""
+        for job_id in job_ids:
+            self._missed.pop(job_id, None)
+
+    def only(self, job_ids: Collection[str]) -> None:
+        """All others are there again."""
+        self.found(self._missed.keys() - set(job_ids))

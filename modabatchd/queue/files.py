@@ -1,0 +1,108 @@
+"""What the spool does to files and directories.  Blocking; knows nothing of Twisted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from modabatchd.errors import NoSpace
+
+
+def keep(draft: Path, place: Path, launch: bytes) -> int:
+    """
+    Make a draft the directory of a job.  See Note [Keeping a draft] in L{modabatchd.queue.spool}.
+
+    @return: the bytes in it.
+    """
+    (draft / "launch.sh").write_bytes(launch)
+    for path in draft.iterdir():
+        path.chmod(0o600)
+        sync(path)
+    sync(draft)
+    place.parent.mkdir(exist_ok=True, mode=0o700)
+    sync(place.parent.parent)
+    draft.rename(place)
+    sync(place.parent)
+    sync(draft.parent)
+    return size(place)
+
+
+def delete(directory: Path) -> None:
+    """Delete a directory with all that is in it, also where its permissions are against it.  Idempotent."""
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        for parent, names, _ in os.walk(directory):
+            for path in (Path(parent), *(Path(parent, name) for name in names)):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+        shutil.rmtree(directory)
+
+
+def delete_all(directories: Mapping[str, Path]) -> Mapping[str, OSError | None]:
+    """Delete several directories.  @return: under the same keys, what was in the way of those that are still there."""
+    outcomes: dict[str, OSError | None] = {}
+    for key, directory in directories.items():
+        try:
+            delete(directory)
+        except OSError as problem:
+            outcomes[key] = problem
+        else:
+            outcomes[key] = None
+    return outcomes
+
+
+def directories(parent: Path) -> list[Path]:
+    """The directories in a directory, or none when it is gone."""
+    try:
+        with os.scandir(parent) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def size(directory: Path) -> int:
+    """Bytes of the files below a directory, links not followed; what vanishes meanwhile or cannot be read counts nothing."""
+    total = 0
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                inner = entry.is_dir(follow_symlinks=False)
+                total += size(Path(entry.path)) if inner else entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+def changed(directory: Path) -> float:
+    """When something was last added to a directory or deleted from it; never, so to speak, when it is gone."""
+    try:
+        return directory.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or a directory's entries, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def out_of_space() -> Iterator[None]:
+    """Tell a full disk as L{NoSpace}."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(
+                f"The spool's disk is full ({problem.strerror}).", "Free disk space; nothing was accepted."
+            ) from problem
+        raise

@@ -1,0 +1,7 @@
+"""One suite for each interface, run on every backend."""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    "tests.contracts.outbox", "tests.contracts.queue", "tests.contracts.spool", "tests.contracts.store"
+)
