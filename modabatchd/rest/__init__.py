@@ -1,0 +1,1 @@
+"""The REST API: Klein in front of the services of the queue."""

@@ -1,0 +1,121 @@
+"""The OpenAPI 3.1 description of the API, made from its operations.  Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from modabatchd import __version__
+from modabatchd.queue.job import Action
+from modabatchd.rest.fields import FIELDS
+from modabatchd.rest.operations import Operation, Parameter
+from modabatchd.rest.problems import CONTENT_TYPE, Problem
+
+_ABOUT: Final = """A batch queue over HTTP: send a bundle, get its output back.
+
+Errors are problem documents (RFC 9457) with a stable `type`, the cause in `detail` and what to do about it in `cure`."""
+
+_SEGMENT: Final = re.compile(r"<([a-z_]+)>")
+_REFERENCE: Final = "#/components/schemas/{name}"
+
+#: What the parts of paths are.
+_SEGMENTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "job_id": {"description": "The id of a job.", "schema": {"type": "string", "format": "uuid"}},
+        "action": {"description": "What to do.", "schema": {"type": "string", "enum": [str(action) for action in Action]}},
+        "artifact": {
+            "description": "Which file of the job.",
+            "schema": {"type": "string", "enum": ["output", "stdout", "stderr", "_userlog"]},
+        },
+        "name": {"description": "The name of a file.", "schema": {"type": "string"}},
+    }
+)
+
+#: Whatever is asked may meet with these: a bad request, a foreign page, an unknown host, a defect.
+_ALWAYS: Final = (400, 403, 404, 405, 408, 413, 421, 431, 500)
+
+
+def describe(operations: Iterable[Operation]) -> dict[str, Any]:
+    """The description of these operations, ready to be encoded as JSON."""
+    shown = [operation for operation in operations if not operation.hidden]
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in shown:
+        path = paths.setdefault(_SEGMENT.sub(r"{\1}", operation.path), {})
+        for method in operation.methods:
+            path[method.lower()] = _described(operation, method)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "modabatchd", "version": __version__, "description": _ABOUT, "license": _LICENSE},
+        "paths": paths,
+        "components": {"schemas": _schemas(shown)},
+    }
+
+
+_LICENSE: Final = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+
+
+def _described(operation: Operation, method: str) -> dict[str, Any]:
+    alone = len(operation.methods) == 1
+    described: dict[str, Any] = {
+        "operationId": operation.name if alone else f"{operation.name}_{method.lower()}",
+        "summary": operation.summary,
+        "description": operation.description,
+        "parameters": [*map(_segment, _SEGMENT.findall(operation.path)), *map(_parameter, operation.query)],
+        "responses": _responses(operation),
+    }
+    if operation.takes_submission:
+        described["requestBody"] = _submission()
+    return described
+
+
+def _segment(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, **_SEGMENTS[name]}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    schema = {"type": "array", "items": parameter.schema} if parameter.repeated else parameter.schema
+    return {"name": parameter.name, "in": "query", "description": parameter.description, "schema": schema}
+
+
+def _submission() -> dict[str, Any]:
+    schema = {"type": "object", "properties": dict(FIELDS), "required": ["job-bundle"], "additionalProperties": False}
+    packed = {name: {"contentType": "application/gzip"} for name in ("job-bundle", "job-input")}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": schema, "encoding": packed},
+            "application/x-www-form-urlencoded": {"schema": schema},
+        },
+    }
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    good = {str(status): _response(status, kind) for status, kind in operation.answers.items()}
+    bad = {str(status): _problem(status) for status in sorted({*_ALWAYS, *operation.problems})}
+    return good | bad
+
+
+def _response(status: int, kind: Any) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if isinstance(kind, str):
+        described["content"] = {kind: {}}
+    elif kind is not None:
+        (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
+        described["content"] = {"application/json": {"schema": schema}}
+    return described
+
+
+def _problem(status: int) -> dict[str, Any]:
+    content = {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(name="Problem")}}}
+    return {"description": HTTPStatus(status).phrase, "content": content}
+
+
+def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
+    kinds = [kind for operation in operations for kind in operation.answers.values() if not isinstance(kind, str | None)]
+    _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=_REFERENCE)
+    return schemas

@@ -1,0 +1,149 @@
+"""
+Files of a draft that are written while their bytes arrive.
+
+Note [Slow disks]
+=================
+The reactor never writes: bytes are gathered to blocks, and one block after the other is written by a worker.  While more is
+waiting than a few blocks the client is made to wait, so that memory stays flat however slow the disk is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from modabatchd.errors import NoSpace
+from modabatchd.workers import IWorkers
+
+#: Bytes that are written at once.
+_BLOCK: Final = 1 << 20
+#: Bytes waiting, from which on the client waits, and below which it may send again.
+_HIGH: Final = 3 << 20
+_LOW: Final = 1 << 20
+
+
+class Gathering:
+    """
+    Writes files into a directory; see Note [Slow disks].
+
+    @ivar full: whether more is waiting than should be.
+    """
+
+    def __init__(self, workers: IWorkers, changed: Callable[[bool], None], failed: Callable[[Failure], None]) -> None:
+        """
+        @param changed: is told when L{full} becomes C{True}, or C{False} again.
+        @param failed: is told, once, that a block could not be written; nothing more is written then.
+        """
+        self._workers = workers
+        self._changed = changed
+        self._failed = failed
+        self._directory: Path | None = None
+        self._blocks: deque[tuple[str, bytearray]] = deque()
+        self._files: dict[str, int] = {}
+        self._waiting = 0
+        self._writing = False
+        self._closing: Deferred[None] | None = None
+        self._broken = False
+        self.full = False
+
+    def begin(self, directory: Path) -> None:
+        """What was gathered, and what comes, goes here."""
+        self._directory = directory
+        self._go_on()
+
+    def add(self, name: str, data: bytes) -> None:
+        """Append to a file; adding nothing makes an empty one."""
+        if not self._blocks or self._blocks[-1][0] != name or len(self._blocks[-1][1]) >= _BLOCK:
+            self._blocks.append((name, bytearray()))
+        self._blocks[-1][1].extend(data)
+        self._waiting += len(data)
+        self._tell()
+        self._go_on()
+
+    def close(self) -> Deferred[None]:
+        """Write what waits; fires when all is written and the files are closed, unless L{drop} is called before."""
+        closing: Deferred[None] = Deferred()
+        self._closing = closing
+        self._go_on()
+        return closing
+
+    def drop(self) -> Deferred[None]:
+        """Write nothing more; fires when the files are closed."""
+        self._broken = True
+        self._blocks.clear()
+        return self.close()
+
+    def _go_on(self) -> None:
+        if self._writing:
+            return
+        if self._directory is not None and self._due():
+            name, block = self._blocks.popleft()
+            self._write(self._directory / name, block)
+        elif self._closing is not None and not self._blocks:
+            self._finish(self._closing)
+
+    def _due(self) -> bool:
+        """Whether there is a block that nothing will be added to, or that is large enough."""
+        many = len(self._blocks) > 1 or self._closing is not None
+        return bool(self._blocks) and (many or len(self._blocks[0][1]) >= _BLOCK)
+
+    def _write(self, path: Path, block: bytearray) -> None:
+        self._writing = True
+        written = self._workers.run(self._append, path, block)
+        written.addCallbacks(lambda _: self._wrote(len(block)), self._fail)
+
+    def _wrote(self, size: int) -> None:
+        self._writing = False
+        self._waiting -= size
+        self._tell()
+        self._go_on()
+
+    def _fail(self, failure: Failure) -> None:
+        self._writing = False
+        self._blocks.clear()
+        if not self._broken:
+            self._broken = True
+            self._failed(failure)
+        self._go_on()
+
+    def _finish(self, closing: Deferred[None]) -> None:
+        self._closing = None
+        self._writing = True
+        self._workers.run(self._close).addBoth(lambda _: self._closed(closing))
+
+    def _closed(self, closing: Deferred[None]) -> None:
+        self._writing = False
+        closing.callback(None)
+        self._go_on()
+
+    def _tell(self) -> None:
+        full = self._waiting > (_LOW if self.full else _HIGH)
+        if full or self.full:
+            self.full = full
+            self._changed(full)
+
+    def _append(self, path: Path, block: bytearray) -> None:
+        """In a worker, and there is one at a time."""
+        try:
+            if path.name not in self._files:
+                self._files[path.name] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            rest = memoryview(block)
+            while rest:
+                rest = rest[os.write(self._files[path.name], rest) :]
+        except OSError as problem:
+            if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            cause = f"The spool's disk is full ({problem.strerror})."
+            raise NoSpace(cause, "Free disk space; nothing was accepted.") from problem
+
+    def _close(self) -> None:
+        """In a worker, after the last block."""
+        while self._files:
+            os.close(self._files.popitem()[1])

@@ -1,0 +1,160 @@
+"""The operations on jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from modabatchd.errors import BundleError, UnknownAction, UnknownJob
+from modabatchd.queue.control import Control
+from modabatchd.queue.form import parse_form
+from modabatchd.queue.interfaces import ISpool
+from modabatchd.queue.job import Action, Job
+from modabatchd.queue.submission import Submission
+from modabatchd.rest import listing
+from modabatchd.rest.download import send_file
+from modabatchd.rest.operations import Answer, operation, query
+from modabatchd.rest.representation import ActionTaken, JobEntry, JobView, Submitted, entry, submitted, view
+from modabatchd.rest.streaming import stream
+from modabatchd.store.interfaces import IStore, Listed, Selection
+from modabatchd.workers import IWorkers
+
+_SUFFIX: Final = {"output": ".tar.gz", "stdout": ".txt", "stderr": ".txt", "_userlog": ".txt"}
+_MEDIA: Final = {".tar.gz": "application/gzip", ".txt": "text/plain; charset=utf-8"}
+
+
+class Jobs:
+    """
+    The jobs over HTTP.
+
+    @param readers: where files are read.
+    """
+
+    def __init__(self, store: IStore, spool: ISpool, submission: Submission, control: Control, readers: IWorkers) -> None:
+        self._store = store
+        self._spool = spool
+        self._submission = submission
+        self._control = control
+        self._readers = readers
+
+    @operation(
+        "POST",
+        "/jobs",
+        "Submit a job",
+        changes=True,
+        takes_submission=True,
+        answers={201: Submitted, 202: Submitted},
+        problems=(411, 415, 422, 503, 507),
+    )
+    async def submit_job(self, request: Any) -> Answer:
+        """
+        Sends a bundle, and says how to run it.  201: the scheduler has the job (or refused it for good: then its job_status is
+        submission_error).  202: the job is stored safely, and goes to the scheduler when that can be reached again.
+        """
+        if request.body is None:
+            raise BundleError("missing", "The request has no body.", "Send a form with the field job-bundle.")
+        received = await request.body.finished()
+        try:
+            job = await self._submission.accept(received.draft, parse_form(received.fields))
+        finally:
+            await self._spool.discard(received.draft)
+        waits = job.backend_id is None and not job.state.final
+        return Answer(submitted(job), 202 if waits else 201, headers={"Location": f"/jobs/{job.request.id}"})
+
+    @operation("GET", "/jobs", "List jobs", query=listing.PARAMETERS, answers={200: list[JobEntry]}, problems=(422,))
+    async def list_jobs(self, request: Any) -> Answer | None:
+        """
+        All jobs, newest last.  With parameters, a page of those that fit all of them; a Link header leads to the next page.
+        """
+        asked = query(request)
+        page = listing.page(asked)
+        if page is None:
+            return await self._all(request)
+        found = await self._store.page(page.selection, page.limit + 1, page.after)
+        shown = found[: page.limit]
+        headers = {"Link": listing.next_link(asked, shown[-1])} if len(found) > page.limit else {}
+        return Answer([entry(listed) for listed in shown], headers=headers)
+
+    @operation("GET", "/jobs/<job_id>", "Look at a job", answers={200: JobView}, problems=(404,))
+    async def get_job(self, request: Any, job_id: str) -> Answer:
+        """All about one job."""
+        return Answer(view(await self._job(job_id)))
+
+    @operation("DELETE", "/jobs/<job_id>", "Remove a job", changes=True, answers={200: ActionTaken}, problems=(409, 502, 503))
+    async def remove_job(self, request: Any, job_id: str) -> Answer:
+        """The same as the action remove."""
+        return await self._act(job_id, Action.REMOVE)
+
+    @operation(
+        "GET POST PUT",
+        "/jobs/<job_id>/<action>",
+        "Hold, release, suspend, continue or remove a job",
+        changes=True,
+        answers={200: ActionTaken},
+        problems=(409, 502, 503),
+    )
+    async def act(self, request: Any, job_id: str, action: str) -> Answer:
+        """Takes an action on a job, if the job's state allows it."""
+        if action not in set(Action):
+            known = ", ".join(Action)
+            raise UnknownAction(f"There is no action {action[:100]!r}.", f"The actions are {known}.")
+        return await self._act(job_id, Action(action))
+
+    @operation(
+        "GET",
+        "/jobs/<job_id>/artifacts/<artifact>",
+        "Fetch a file of a job",
+        answers={200: "application/octet-stream", 206: "application/octet-stream", 304: None},
+        problems=(404, 416),
+    )
+    async def get_artifact(self, request: Any, job_id: str, artifact: str) -> None:
+        """
+        output: an archive of what the application left in MODACLOUDS_BATCH_OUTPUT.  stdout, stderr: what it printed.
+        _userlog: the scheduler's events.  Takes a Range, so that a broken download can go on.
+        """
+        job = await self._job(job_id)
+        path = self._spool.artifact(job.request.id, artifact)
+        suffix = _SUFFIX[artifact]
+        filename = f"{job.request.id}-{artifact.lstrip('_')}{suffix}"
+        await send_file(request, path, _MEDIA[suffix], filename, job.state.final, self._readers)
+
+    async def _act(self, job_id: str, action: Action) -> Answer:
+        known = _canonical(job_id)
+        await self._control.act(known, action)
+        return Answer(ActionTaken((known, action)))
+
+    async def _job(self, job_id: str) -> Job:
+        job = await self._store.get(_canonical(job_id))
+        if job is None:
+            raise _unknown(job_id)
+        return job
+
+    async def _all(self, request: Any) -> Answer | None:
+        first = await self._store.page(Selection(), listing.LARGEST_PAGE)
+        if len(first) < listing.LARGEST_PAGE:
+            return Answer([entry(listed) for listed in first])
+        await stream(request, "application/json", self._array(first))
+        return None
+
+    async def _array(self, page: Sequence[Listed]) -> AsyncIterator[bytes]:
+        """The list of all jobs as JSON, a page at a time, so that its length costs no memory."""
+        opening = b"["
+        while page:
+            yield opening + msgspec.json.encode([entry(listed) for listed in page])[1:-1]
+            opening = b","
+            page = await self._store.page(Selection(), listing.LARGEST_PAGE, page[-1].seq)
+        yield b"]"
+
+
+def _canonical(job_id: str) -> str:
+    try:
+        return str(UUID(job_id))
+    except ValueError:
+        raise _unknown(job_id) from None
+
+
+def _unknown(job_id: str) -> UnknownJob:
+    return UnknownJob(f"There is no job {job_id[:100]!r}.", "List the jobs with GET /jobs.")
