@@ -29,11 +29,11 @@ def refuse_open_listener(description: str) -> None:
 
     @raise ValueError: with a sentence, when others can, or when that cannot be told.
     """
-    kind, options = _options(description)
+    kind, given = options(description)
     if kind in ("tcp", "tcp6"):
-        _check_tcp(description, options)
+        _check_tcp(description, given)
     elif kind == "unix":
-        _check(description, options, _UNIX_OPTIONS, "address")
+        _check(description, given, _UNIX_OPTIONS, "address")
     else:
         raise ValueError(f"{description!r} is neither a tcp port on loopback nor a unix socket")
 
@@ -66,8 +66,8 @@ def _loopback(interface: str) -> bool:
     return address == IPv6Address("::1") or (address.version == 4 and address.is_loopback)
 
 
-def _options(description: str) -> tuple[str, Mapping[str, str]]:
-    """The kind of an endpoint and its options; only the first of them may lack its name."""
+def options(description: str) -> tuple[str, Mapping[str, str]]:
+    """The kind of a Twisted endpoint and its options; only the first of them may lack its name in the description."""
     (_, kind), *parts = _parts(description)
     if parts and parts[0][0] is None:
         parts[0] = ("address" if kind == "unix" else "port", parts[0][1])

@@ -1,0 +1,220 @@
+"""
+C{twistd modabatch}: its options, and the composition root, the only module that names concrete backends.
+
+Note [Before anything is changed]
+=================================
+What can be wrong with the surroundings is found out first, in the order in which mending it is cheapest: the configuration,
+the user, the port, the directories, the lock, the database.  Each mistake is one readable line, and the exit status 1.  All of
+that happens before twistd goes to the background, and as the user that twistd will become, so that files belong to whoever has
+to write them later.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from uuid import uuid4
+
+from twisted.application import strports
+from twisted.application.service import Service
+from twisted.python import usage
+from twisted.python.util import runAsEffectiveUser
+
+from modabatchd import __version__, config, startup
+from modabatchd.config import Settings
+from modabatchd.errors import ModabatchError
+from modabatchd.looping import Call, Repeating
+from modabatchd.notifications.addresses import allowed
+from modabatchd.notifications.agent import guarded_client
+from modabatchd.notifications.delivery import Courier
+from modabatchd.queue.bundle import BundleLimits
+from modabatchd.queue.control import Control
+from modabatchd.queue.embedded.machine import this_machine
+from modabatchd.queue.embedded.queue import EmbeddedQueue
+from modabatchd.queue.htcondor.environment import Access
+from modabatchd.queue.htcondor.queue import Deadlines, HTCondorQueue
+from modabatchd.queue.interfaces import IQueue
+from modabatchd.queue.retention import Retention
+from modabatchd.queue.rounds import Rounds
+from modabatchd.queue.spool import FileSpool
+from modabatchd.queue.submission import Submission
+from modabatchd.queue.watching import Watching
+from modabatchd.rest.app import Application
+from modabatchd.rest.documentation import Documentation
+from modabatchd.rest.health import Pulse
+from modabatchd.rest.jobs import Jobs
+from modabatchd.rest.operations import operations
+from modabatchd.rest.site import Site
+from modabatchd.rest.upload import Upload
+from modabatchd.stack import Stack
+from modabatchd.store.preparing import prepare
+from modabatchd.store.sql import SQLStore
+from modabatchd.workers import IWorkers, ThreadWorkers
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Service)
+
+_WRAPPER: Final = Path(__file__).parent / "queue/wrapper.sh"
+_OURS: Final = "MODABATCH_"
+#: Seconds that a submission of unknown outcome is given to show up in HTCondor's queue.
+_SETTLE: Final = 30.0
+#: Seconds between two searches for jobs that are past their retention time.
+_RETENTION: Final = 600.0
+_LONGEST_PAUSE: Final = 10.0
+
+
+class Options(usage.Options):
+    """The options of C{twistd modabatch}."""
+
+    synopsis = "[--config FILE] [--port ENDPOINT]"
+    longdesc = (
+        "A batch queue over HTTP in front of HTCondor. Without a configuration it listens on http://127.0.0.1:5000, runs "
+        "jobs on this machine alone, and keeps its state in ~/.local/state/modabatchd. Every key of the configuration can "
+        "also be set by an environment variable: MODABATCH_QUEUE__BACKEND=htcondor."
+    )
+    optParameters = [
+        ["config", "c", None, "The configuration, a TOML file; conf/modabatchd.toml explains every key.", Path],
+        ["port", "p", None, "Where to listen: a port of 127.0.0.1, or a Twisted endpoint (overrides http.listen)."],
+    ]
+
+    def opt_version(self) -> None:
+        """Display the version of modabatchd and exit."""
+        print(f"modabatchd {__version__}")
+        raise SystemExit(0)
+
+
+def makeService(options: Options) -> Service:
+    """
+    The daemon, ready to be started.
+
+    @raise SystemExit: with one line for each mistake.  See Note [Before anything is changed].
+    """
+    try:
+        settings = config.load(options["config"], os.environ, options["port"])
+        return _as_user(options.parent or {}, lambda: _prepared(settings))
+    except ModabatchError as problem:
+        raise SystemExit(
+            f"{problem.cause}\n{problem.cure}" if "\n" in problem.cause else f"{problem.cause} {problem.cure}"
+        ) from None
+
+
+def _as_user(twistd: Mapping[str, Any], work: Callable[[], T]) -> T:
+    """Do something as the user that twistd becomes once it runs."""
+    uid, gid = twistd.get("uid"), twistd.get("gid")
+    if uid is None and gid is None:
+        return work()
+    result: T = runAsEffectiveUser(os.geteuid() if uid is None else uid, os.getegid() if gid is None else gid, work)
+    return result
+
+
+def _prepared(settings: Settings) -> Service:
+    """See Note [Before anything is changed]."""
+    from twisted.internet import reactor  # Not before twistd has chosen one.
+
+    startup.check_identity(settings.queue.backend)
+    startup.check_port(settings.http.listen)
+    places = {settings.daemon.directory: "daemon.directory", settings.spool.directory: "spool.directory"}
+    for directory, setting in places.items():
+        startup.own_directory(directory, setting)
+    for directory in places:
+        startup.lock(directory)
+    return _Daemon(reactor, settings, prepare(settings.store.url)).service()
+
+
+class _Daemon:
+    """
+    Makes the parts of the daemon, each from the ones before it, and stacks up those that are services.
+
+    @param instance: the UUID of this installation.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings, instance: str) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._instance = instance
+        self._stack = Stack()
+
+    def service(self) -> Service:
+        """All of them, bottom up."""
+        settings, clock = self._settings, self._reactor
+        files = self._workers("files", 8)
+        store = self._add(SQLStore(settings.store.url, self._instance, self._workers("writer", 1), self._workers("readers", 2)))
+        spool = self._add(FileSpool(settings.spool.directory, settings.spool.quota, files))
+        spool.prepare()
+        queue = self._queue(files)
+        courier = self._courier(store)
+        watching = Watching(clock, queue, store, spool, _new_id, courier.wake)
+        submission = self._submission(queue, store, spool, watching)
+        interval = settings.queue.poll_interval
+        loops = {
+            "watching": self._loop("watching", interval, Rounds(watching, submission).look),
+            "submission": self._loop("submission", interval, submission.repair),
+            "retention": self._loop("retention", _RETENTION, Retention(clock, store, spool, settings.spool.retention).sweep),
+            "notifications": self._add(courier).loop,
+        }
+        control = Control(queue, store, watching, loops["watching"].wake)
+        jobs = Jobs(store, spool, submission, control, files)
+        self._serve([jobs, Pulse(settings.queue.backend, loops)], spool, files)
+        return self._stack
+
+    def _add(self, service: S) -> S:
+        service.setServiceParent(self._stack)
+        return service
+
+    def _workers(self, name: str, size: int) -> ThreadWorkers:
+        return self._add(ThreadWorkers(self._reactor, name, size))
+
+    def _loop(self, name: str, interval: float, call: Call) -> Repeating:
+        return self._add(Repeating(self._reactor, interval, call, name, longest=max(interval, _LONGEST_PAUSE)))
+
+    def _queue(self, files: IWorkers) -> EmbeddedQueue | HTCondorQueue:
+        if self._settings.queue.backend == "htcondor":
+            return self._add(self._htcondor())
+        embedded = self._settings.queue.embedded
+        directory = self._settings.daemon.directory / "embedded"
+        queue = EmbeddedQueue(
+            self._reactor, directory, _WRAPPER, files, this_machine(), embedded.slots, embedded.on_shutdown, embedded.grace
+        )
+        queue.prepare()
+        return self._add(queue)
+
+    def _htcondor(self) -> HTCondorQueue:
+        wanted = self._settings.queue.htcondor
+        access = Access(
+            collector=wanted.collector or None,
+            schedd=wanted.schedd or None,
+            token_directory=wanted.token_directory,
+            config_file=wanted.config_file,
+        )
+        deadlines = Deadlines(query=wanted.query_timeout, submit=wanted.submit_timeout, transfer=wanted.transfer_timeout)
+        # Our own variables may hold the password of the database.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        spool = self._settings.spool.directory
+        return HTCondorQueue(self._reactor, self._instance, _WRAPPER, spool, environment, access, wanted.transfer, deadlines)
+
+    def _courier(self, store: SQLStore) -> Courier:
+        wanted = self._settings.notifications
+        client = guarded_client(self._reactor, lambda address: allowed(address, wanted.allowed_private), wanted.timeout)
+        return Courier(self._reactor, store, client, wanted.timeout, random.random)
+
+    def _submission(self, queue: IQueue, store: SQLStore, spool: FileSpool, watching: Watching) -> Submission:
+        wanted = self._settings.bundle
+        limits = BundleLimits(
+            max_members=wanted.max_members, max_unpacked=wanted.max_unpacked_size, max_ratio=wanted.max_compression_ratio
+        )
+        inspectors = self._workers("inspectors", 2)
+        return Submission(self._reactor, queue, store, spool, watching, inspectors, limits, _SETTLE, _new_id)
+
+    def _serve(self, resources: Sequence[object], spool: FileSpool, files: IWorkers) -> None:
+        settings = self._settings.http
+        everything = [*resources, Documentation(about for resource in resources for about, _ in operations(resource))]
+        application = Application(everything, settings.allowed_hosts, lambda head: Upload(head, spool, files))
+        site = Site(application.resource(), application.reception, settings, self._reactor)
+        self._add(strports.service(settings.listen, site, reactor=self._reactor))
+
+
+def _new_id() -> str:
+    return str(uuid4())
