@@ -112,9 +112,15 @@ class QueueAway(ModabatchError):
     The scheduler did not answer.
 
     Whatever was asked of it may or may not have happened: look the job up by its id before asking again.
+
+    @ivar untouched: whether it is certain that nothing of what was asked has happened, or will.
     """
 
     code = "queue-away"
+
+    def __init__(self, cause: str, cure: str, untouched: bool = False) -> None:
+        super().__init__(cause, cure)
+        self.untouched = untouched
 
 
 class QueueRefused(ModabatchError):

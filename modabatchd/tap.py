@@ -60,7 +60,7 @@ S = TypeVar("S", bound=Service)
 _WRAPPER: Final = Path(__file__).parent / "queue/wrapper.sh"
 _OURS: Final = "MODABATCH_"
 #: Seconds that a submission of unknown outcome is given to show up in HTCondor's queue.
-_SETTLE: Final = 30.0
+_SETTLE: Final = 60.0
 #: Seconds between two searches for jobs that are past their retention time.
 _RETENTION: Final = 600.0
 _LONGEST_PAUSE: Final = 10.0
@@ -148,9 +148,10 @@ class _Daemon:
         courier = self._courier(store)
         watching = Watching(clock, queue, store, spool, _new_id, courier.wake)
         submission = self._submission(queue, store, spool, watching)
+        rounds = self._add(Rounds(watching, submission))
         interval = settings.queue.poll_interval
         loops = {
-            "watching": self._loop("watching", interval, Rounds(watching, submission).look),
+            "watching": self._loop("watching", interval, rounds.look),
             "submission": self._loop("submission", interval, submission.repair),
             "retention": self._loop("retention", _RETENTION, Retention(clock, store, spool, settings.spool.retention).sweep),
             "notifications": self._add(courier).loop,

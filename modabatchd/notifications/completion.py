@@ -8,7 +8,7 @@ from modabatchd.notifications.message import Message
 from modabatchd.queue.job import Job
 
 
-def completion(job: Job, id: str, at: float) -> Message | None:
+def completion(job: Job, id: str, at: float, reason: str | None) -> Message | None:
     """
     The notification about a job that has reached its final state; L{None} when nobody asked for one.
 
@@ -17,6 +17,7 @@ def completion(job: Job, id: str, at: float) -> Message | None:
 
     @param id: of the message.
     @param at: seconds since the epoch.
+    @param reason: why it ended as it did, when that is known.
     """
     request = job.request
     if request.notification is None:
@@ -30,7 +31,7 @@ def completion(job: Job, id: str, at: float) -> Message | None:
         "retcode": None if signal is not None else status,
         "exit_by_signal": signal is not None,
         "exit_signal": signal,
-        "reason": job.sighting.reason if job.sighting else None,
+        "reason": reason,
         "labels": request.labels,
     }
     return Message(id=id, job_id=request.id, url=request.notification, body=msgspec.json.encode(body), created=at)

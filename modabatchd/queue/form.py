@@ -29,6 +29,8 @@ RESERVED_ENVIRONMENT: Final = "MODACLOUDS_BATCH_"
 
 _LONGEST_NAME: Final = 255
 _LONGEST_URL: Final = 2048
+#: What Linux lets one argument or variable of a program have, in bytes (MAX_ARG_STRLEN; see execve(2)).
+_LONGEST_WORD: Final = 131072
 _KIBI: Final[Mapping[str, int]] = MappingProxyType({"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4})
 _SECONDS: Final[Mapping[str, int]] = MappingProxyType({"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400})
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
@@ -117,10 +119,19 @@ def _text(name: str, value: str) -> str:
 
 def _words(name: str, value: str) -> tuple[str, ...]:
     try:
-        return tuple(shlex.split(value, comments=False, posix=True))
+        words = tuple(shlex.split(value, comments=False, posix=True))
     except ValueError as problem:
         cause = f"{name} cannot be split into words: {str(problem).lower()}."
         raise FieldError(name, cause, "Quote the arguments as for a POSIX shell, and close every quote.") from None
+    for word in words:
+        _check_word(name, word)
+    return words
+
+
+def _check_word(name: str, word: str) -> None:
+    if len(word.encode()) >= _LONGEST_WORD:
+        cause = f"{name} holds {word[:20]!r}... of {len(word.encode())} bytes, more than a program can be given at once."
+        raise FieldError(name, cause, "Put it into a file of the bundle, or into job-input.")
 
 
 def _integer(low: int, high: int) -> Callable[[str, str], int]:
@@ -209,6 +220,7 @@ def _check_variable(name: str, key: str, value: str) -> None:
     if key.startswith(RESERVED_ENVIRONMENT):
         cause = f"{key[:100]!r} is a name that the service sets itself."
         raise FieldError(name, cause, f"Use a name that does not start with {RESERVED_ENVIRONMENT}.")
+    _check_word(name, f"{key}={value}")
 
 
 def _check_label(name: str, key: str, value: str) -> None:

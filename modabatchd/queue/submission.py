@@ -12,7 +12,8 @@ Note [A submission whose outcome is unknown]
 The intent is stored before the queue hears of the job, so a crash or a silent queue leaves a job without a backend id that
 the queue may or may not have.  It is looked up by our own id and adopted if it is there.  Only when looks over a settling
 time have not found it, it is submitted again: a frozen scheduler may still carry out, after it wakes, what we
-sent it before, and the settling time is what it needs for that.  While a submission is under way nobody looks for its job.
+sent it before, and the settling time is what it needs for that.  A submission that certainly never reached the queue needs
+no such time.  While a submission is under way nobody looks for its job.
 """
 
 from __future__ import annotations
@@ -68,9 +69,11 @@ class Submission:
         self._limits = limits
         self._absences = Absences(settle)
         self._new_id = new_id
-        # Jobs that the queue may or may not have; those whose submission is under way; those that the store may not have.
+        # Jobs that the queue may or may not have; those of them whose submission is under way, or certainly did not reach the
+        # queue; jobs that the store may or may not have.
         self._unbound: dict[str, Job] = {}
         self._submitting: set[str] = set()
+        self._untouched: set[str] = set()
         self._doubtful: set[str] = set()
 
     async def accept(self, draft: IDraft, form: SubmissionForm) -> Job:
@@ -99,11 +102,14 @@ class Submission:
         found = await self._queue.find(list(asked))
         self._absences.found(found)
         now = self._clock.seconds()
-        absent = [job for job_id, job in asked.items() if job_id not in found and self._absences.missed(job_id, now)]
+        absent = [job for job_id, job in asked.items() if job_id not in found and self._is_absent(job_id, now)]
         for job_id, sighting in found.items():
             self._log.info("job {job_id} was found in the queue", job_id=job_id)
             await self._bind(job_id, sighting.backend_id)
         await self._submit([job for job in absent if await self._is_wanted(job)])
+
+    def _is_absent(self, job_id: str, now: float) -> bool:
+        return job_id in self._untouched or self._absences.missed(job_id, now)
 
     async def _is_wanted(self, job: Job) -> bool:
         """Whether a job still waits for the queue: what we were told at the start may have been settled meanwhile."""
@@ -187,12 +193,15 @@ class Submission:
         self._absences.found(by_id)
         self._unbound.update(by_id)
         self._submitting.update(by_id)
+        self._untouched.difference_update(by_id)
         try:
             tickets = [Ticket(job.request, self._spool.directory(job_id)) for job_id, job in by_id.items()]
             results.update(zip(by_id, await self._queue.submit(tickets), strict=True))
             await self._record(results)
         except QueueAway as problem:
             self._log.warn("{count} jobs wait for the queue: {problem}", count=len(by_id), problem=problem.cause)
+            if problem.untouched:
+                self._untouched.update(by_id)
         except Exception:
             self._log.failure("submitting {count} jobs; what is not recorded is looked for later", count=len(by_id))
         finally:
@@ -215,6 +224,7 @@ class Submission:
 
     def _settled(self, job_id: str) -> None:
         self._unbound.pop(job_id, None)
+        self._untouched.discard(job_id)
         self._absences.found([job_id])
 
 

@@ -33,7 +33,7 @@ from contextlib import suppress
 from typing import Final
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, TimeoutError, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, DeferredSemaphore, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -116,8 +116,9 @@ class Watching:
                 await _after(self._finishing[job_id]).addTimeout(PATIENCE, self._clock)
 
     async def idle(self) -> None:
-        """Wait until no job is being finished."""
-        await gatherResults([_after(done) for done in self._finishing.values()])
+        """Wait until no job is being finished, but not for long: a large result may take an hour to come."""
+        finished = [_after(done) for done in self._finishing.values()]
+        await DeferredList(finished, consumeErrors=True).addTimeout(PATIENCE, self._clock)
 
     async def _look_at_all(self) -> None:
         expected = set(self._seen)
@@ -221,7 +222,7 @@ class Watching:
         if job is not None:
             now = self._clock.seconds()
             ended = msgspec.structs.replace(job, state=state, sighting=sighting or job.sighting)
-            message = completion(ended, self._new_id(), now)
+            message = completion(ended, self._new_id(), now, reason)
             step = Progress(job_id=job_id, state=state, at=now, reason=reason, sighting=sighting, message=message)
             await self._store.advance([step])
         self._seen.pop(job_id, None)

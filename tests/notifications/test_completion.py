@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from modabatchd.notifications.completion import completion
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting
@@ -15,17 +16,17 @@ def job(state: JobState, url: str | None = "http://r/x", **seen: Any) -> Job:
 
 
 def told(job: Job) -> dict[str, Any]:
-    message = completion(job, "m1", 5.0)
+    message = completion(job, "m1", 5.0, "because")
     assert message is not None
     return msgspec.json.decode(message.body)
 
 
 def test_nobody_asked() -> None:
-    assert completion(job(JobState.COMPLETED, url=None, exit_status=0), "m1", 5.0) is None
+    assert completion(job(JobState.COMPLETED, url=None, exit_status=0), "m1", 5.0, None) is None
 
 
 def test_a_completed_job_tells_its_exit_status() -> None:
-    message = completion(job(JobState.COMPLETED, exit_status=3), "m1", 5.0)
+    message = completion(job(JobState.COMPLETED, exit_status=3), "m1", 5.0, None)
     assert message is not None
     assert (message.id, message.job_id, message.url, message.created) == ("m1", "5c0ffee0", "http://r/x", 5.0)
     assert msgspec.json.decode(message.body) == {
@@ -50,5 +51,6 @@ def test_a_job_that_never_ran_has_neither() -> None:
     assert (body["job_status"], body["retcode"], body["exit_by_signal"]) == ("submission_error", None, False)
 
 
-def test_a_removed_job_tells_why() -> None:
-    assert told(job(JobState.REMOVED, reason="via condor_rm"))["reason"] == "via condor_rm"
+@pytest.mark.parametrize("state", [JobState.REMOVED, JobState.SUBMISSION_ERROR])
+def test_a_job_that_did_not_run_to_its_end_tells_why(state: JobState) -> None:
+    assert told(job(state))["reason"] == "because"

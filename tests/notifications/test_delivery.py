@@ -21,7 +21,7 @@ from tests.notifications.outbox import Outbox
 class Receivers(Resource):
     """All hosts of this little world; the path says how each answers."""
 
-    isLeaf = True  # noqa: N815
+    isLeaf = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ class MemoryQueue(Service):
     See L{IQueue}.  Every Deferred has fired when it is returned.
 
     @ivar away: while it is true, every method of IQueue fails with L{QueueAway}, and does nothing.
+    @ivar untouched: whether it says so then.
     @ivar refuse: asked for every ticket: why the queue refuses it, or L{None} to take it.
     @ivar tickets: what was submitted and taken, by job id.
     @ivar acts: every action that was asked for, as C{(action, backend ids, reason)}.
@@ -31,6 +32,7 @@ class MemoryQueue(Service):
     def __init__(self, seconds: Callable[[], float] = time.time) -> None:
         self.name = "memory"
         self.away = False
+        self.untouched = False
         self.refuse: Callable[[Ticket], str | None] = lambda ticket: None
         self.tickets: dict[str, Ticket] = {}
         self.acts: list[tuple[Action, Sequence[BackendId], str]] = []
@@ -126,7 +128,7 @@ class MemoryQueue(Service):
     def _answer(self, work: Callable[[], T]) -> Deferred[T]:
         def answer() -> T:
             if self.away:
-                raise QueueAway("The queue in memory is away.", "Set its attribute away to False.")
+                raise QueueAway("The queue in memory is away.", "Set its attribute away to False.", self.untouched)
             return work()
 
         return maybeDeferred(answer)

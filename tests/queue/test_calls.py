@@ -110,9 +110,10 @@ def test_a_deadline_ends_the_child_and_all_that_wait() -> None:
     assert not first.called
     stage.clock.advance(0.1)
     assert stage.child.killed
-    for done in (first, second):
-        with pytest.raises(QueueAway, match="within 5 s"):
+    for done, untouched in ((first, False), (second, True)):
+        with pytest.raises(QueueAway, match="within 5 s") as caught:
             now(done)
+        assert caught.value.untouched == untouched
 
 
 def test_the_deadline_runs_only_while_it_is_the_calls_turn() -> None:
@@ -136,8 +137,9 @@ def test_after_a_deadline_calls_fail_at_once_for_a_moment() -> None:
     with pytest.raises(QueueAway):
         now(lost)
     refused, _ = stage.call()
-    with pytest.raises(QueueAway):
+    with pytest.raises(QueueAway) as caught:
         now(refused)
+    assert caught.value.untouched
     assert len(stage.children) == 1
     stage.clock.advance(PAUSE)
     good, _ = stage.call()
@@ -172,8 +174,9 @@ def test_a_child_that_dies_takes_only_its_present_call() -> None:
     kept, _ = stage.call()
     stage.ready()
     stage.child.end()
-    with pytest.raises(QueueAway):
+    with pytest.raises(QueueAway) as caught:
         now(lost)
+    assert not caught.value.untouched
     assert not kept.called
     stage.clock.advance(1)
     assert len(stage.children) == 2

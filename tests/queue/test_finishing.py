@@ -131,6 +131,15 @@ def test_many_jobs_finish_a_few_at_a_time(world: World) -> None:
     assert world.queue.calls.count("fetch") == 10
 
 
+def test_nobody_waits_long_for_a_large_result_when_all_stops(world: World) -> None:
+    world.real_queue.finish(world.submitted())
+    world.queue.gates = {"fetch": Deferred()}
+    world.look()
+    idle = Deferred.fromCoroutine(world.watching.idle())
+    world.clock.advance(10)
+    now(idle)
+
+
 def test_a_job_that_is_finished_during_a_look_is_not_missed_by_it(world: World) -> None:
     job_id = world.submitted()
     results: Deferred[None] = Deferred()

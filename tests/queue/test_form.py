@@ -108,6 +108,14 @@ def test_a_bad_value_names_its_field(field, value):
     assert caught.value.cure
 
 
+@pytest.mark.parametrize(("field", "value"), [("job-arguments", "é" * 65536), ("job-environment", "A=" + "x" * 131070)])
+def test_what_no_program_can_be_given_is_refused(field, value):
+    with pytest.raises(FieldError, match="more than a program") as caught:
+        parse_form([(field, value)])
+    assert caught.value.field == field
+    parse_form([(field, value[:-1])])
+
+
 def test_an_unknown_field_suggests_the_one_meant():
     with pytest.raises(FieldError) as caught:
         parse_form([("job_nmae", "x")])

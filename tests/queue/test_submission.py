@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from modabatchd.errors import BundleError, NoSpace
+from modabatchd.errors import BundleError, NoSpace, QueueAway
 from modabatchd.queue.form import SubmissionForm
 from modabatchd.queue.interfaces import Ticket
 from modabatchd.queue.job import JobState, Resources
@@ -131,6 +131,31 @@ def test_while_the_queue_is_away_jobs_are_taken_and_submitted_once_later(world: 
     assert all(world.job(job.request.id).backend_id for job in jobs)
     world.wait_out(world.repair)
     assert world.queue.calls.count("submit") == 1
+
+
+def test_what_certainly_never_reached_the_queue_is_submitted_as_soon_as_it_is_back(world: World) -> None:
+    world.real_queue.away = world.real_queue.untouched = True
+    job = world.accept()
+    with pytest.raises(QueueAway):
+        world.repair()
+    world.real_queue.away = False
+    world.repair()
+    assert set(world.real_queue.tickets) == {job.request.id}
+    world.wait_out(world.repair)
+    assert world.queue.calls.count("submit") == 2
+
+
+def test_but_not_after_a_try_whose_outcome_is_unknown(world: World) -> None:
+    world.real_queue.away = world.real_queue.untouched = True
+    world.accept()
+    world.real_queue.away = False
+    world.queue.before = {"submit"}
+    world.repair()
+    world.queue.before = set()
+    world.repair(SETTLE / 2)
+    assert world.real_queue.tickets == {}
+    world.wait_out(world.repair)
+    assert len(world.real_queue.tickets) == 1
 
 
 def test_repair_has_nothing_to_ask_when_all_is_well(world: World) -> None:

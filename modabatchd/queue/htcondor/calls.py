@@ -49,6 +49,9 @@ _CURE_REFUSED: Final = "Change the job, or have the scheduler's administrator ch
 class Denied(QueueAway):
     """The scheduler answered that it does not let us; what was asked of it did not happen."""
 
+    def __init__(self, cause: str, cure: str) -> None:
+        super().__init__(cause, cure, untouched=True)
+
 
 class _Call:
     """A call that waits for its turn or for its answer."""
@@ -112,7 +115,7 @@ class Calls:
         """
         call = _Call(operation, deadline, take)
         if self._clock.seconds() < self._closed_until:
-            call.fail(_away("The scheduler did not answer a moment ago."))
+            call.fail(_away("The scheduler did not answer a moment ago.", untouched=True))
             return call.done
         self._waiting.append(call)
         self._proceed()
@@ -205,10 +208,11 @@ class Calls:
             self._deaths += 1
             self._restart = self._clock.callLater(delay, self._restarted)
             # Before it was ready there is no present call; then the first in line pays, lest it wait for ever.
+            untouched = self._current is None
             lost = self._current or (self._waiting.popleft() if self._waiting else None)
             self._current = None
             if lost is not None:
-                lost.fail(_away(f"The child process that talks to HTCondor ended ({reason})."))
+                lost.fail(_away(f"The child process that talks to HTCondor ended ({reason}).", untouched))
         self._tell_emptied()
 
     def _restarted(self) -> None:
@@ -224,11 +228,13 @@ class Calls:
             child.retire()
 
     def _fail_all(self, cause: str) -> None:
-        calls = [*([self._current] if self._current else []), *self._waiting]
-        self._current = None
+        current, self._current = self._current, None
+        waiting = list(self._waiting)
         self._waiting.clear()
-        for call in calls:
-            call.fail(_away(cause))
+        if current is not None:
+            current.fail(_away(cause))
+        for call in waiting:
+            call.fail(_away(cause, untouched=True))
 
     def _arm(self, delay: float, then: Callable[[], None]) -> None:
         self._disarm()
@@ -251,8 +257,8 @@ class Calls:
                 done.callback(None)
 
 
-def _away(cause: str) -> QueueAway:
-    return QueueAway(cause, _CURE_AWAY)
+def _away(cause: str, untouched: bool = False) -> QueueAway:
+    return QueueAway(cause, _CURE_AWAY, untouched)
 
 
 def _error(problem: Problem) -> ModabatchError:
@@ -260,4 +266,4 @@ def _error(problem: Problem) -> ModabatchError:
         return QueueRefused(problem.cause, _CURE_REFUSED)
     if problem.kind == "denied":
         return Denied(f"The scheduler does not let this service in: {problem.cause}", _CURE_DENIED)
-    return _away(f"The scheduler cannot be reached: {problem.cause}")
+    return _away(f"The scheduler cannot be reached: {problem.cause}", problem.untouched)

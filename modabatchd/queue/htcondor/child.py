@@ -70,7 +70,8 @@ _LIMITS: Final = {
     "6": "The scheduler allows no jobs of this owner.",
 }
 _DENIALS: Final = re.compile(r'"DENIED"|AUTHENTICATE:|PERMISSION DENIED', re.IGNORECASE)
-_UNCLEAR: Final = frozenset({"Failed to connect to schedd.", "Error when performing action on the schedd."})
+_UNCONNECTED: Final = "Failed to connect to schedd."
+_UNCLEAR: Final = frozenset({_UNCONNECTED, "Error when performing action on the schedd."})
 
 
 class Failure(Exception):
@@ -214,7 +215,7 @@ class Scheduler:
             return Problem("refused", refusal)
         if _DENIALS.search(text) or (text in _UNCLEAR and location is not None and _denies(location)):
             return Problem("denied", text)
-        return Problem("away", text)
+        return Problem("away", text, untouched=text == _UNCONNECTED)
 
 
 def _find_schedd(name: str) -> classad2.ClassAd:
@@ -231,7 +232,9 @@ def _find_schedd(name: str) -> classad2.ClassAd:
         return ads[0]
     known = ", ".join(str(ad.get("Name")) for ad in ads) or "none"
     wanted = f"named {name}" if name else "at all"
-    raise Failure(Problem("away", f"The collector should know one scheduler {wanted}, and knows {len(ads)}: {known}."))
+    raise Failure(
+        Problem("away", f"The collector should know one scheduler {wanted}, and knows {len(ads)}: {known}.", untouched=True)
+    )
 
 
 def _is_here(host: str) -> bool:

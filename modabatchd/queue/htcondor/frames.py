@@ -97,10 +97,12 @@ class Problem(msgspec.Struct, frozen=True):
 
     @ivar kind: C{away}: no answer, so nobody knows what happened; C{denied}: the scheduler does not let us;
         C{refused}: it answered no, for good.
+    @ivar untouched: whether the scheduler was not even reached, so that nothing happened.
     """
 
     kind: Literal["away", "denied", "refused"]
     cause: str
+    untouched: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from modabatchd.errors import ConfigurationError, QueueRefused
+from modabatchd.errors import ConfigurationError, QueueAway, QueueRefused
 from modabatchd.queue.htcondor import classads, frames
 from modabatchd.queue.htcondor.calls import Calls, Denied
 from modabatchd.queue.htcondor.environment import Access, child_environment
@@ -161,16 +161,14 @@ class HTCondorQueue(Service):
         return Deferred.fromCoroutine(self._acknowledge(backend_ids))
 
     async def _submit(self, tickets: Sequence[Ticket]) -> Sequence[BackendId | Refusal]:
-        gathering = self._sent if await self._is_spooling() else self._direct
+        gathering = await self._gathering()
         for ticket in tickets:
             classads.canonical(ticket.request.id)
         refusals = [_refusal(ticket) for ticket in tickets]
         under_way = gathering.add(ticket for ticket, no in zip(tickets, refusals, strict=True) if no is None)
         # Wait for all, also when one fails: nothing may be under way once the caller knows.
         outcomes: list[tuple[bool, Any]] = await DeferredList(under_way, consumeErrors=True)
-        for success, outcome in outcomes:
-            if not success:
-                outcome.raiseException()
+        _raise_failure(outcomes)
         results = (outcome for _, outcome in outcomes)
         return [next(results) if no is None else no for no in refusals]
 
@@ -199,6 +197,12 @@ class HTCondorQueue(Service):
         calls = self._transfers if spool else self._calls
         await calls.call(operation, self._deadlines.transfer * len(jobs) if spool else self._deadlines.submit, take)
         return results
+
+    async def _gathering(self) -> Gathering[Ticket, BackendId | Refusal]:
+        try:
+            return self._sent if await self._is_spooling() else self._direct
+        except QueueAway as problem:
+            raise QueueAway(problem.cause, problem.cure, untouched=True) from problem
 
     async def _is_spooling(self) -> bool:
         if self._spooling is None:
@@ -328,6 +332,17 @@ def _converted(results: list[Any], kind: Any, many: bool = False) -> Any:
 
 def _ignore(part: object) -> None:
     """The call has no result."""
+
+
+def _raise_failure(outcomes: Sequence[tuple[bool, Any]]) -> None:
+    """Raise the first failure, if there is one; what succeeded beside it is found by its id later."""
+    failures = [outcome.value for success, outcome in outcomes if not success]
+    away = [failure for failure in failures if isinstance(failure, QueueAway)]
+    if away and len(away) == len(failures):
+        untouched = len(away) == len(outcomes) and all(failure.untouched for failure in away)
+        raise QueueAway(away[0].cause, away[0].cure, untouched) from away[0]
+    if failures:
+        raise failures[0]
 
 
 def _refusal(ticket: Ticket) -> Refusal | None:
