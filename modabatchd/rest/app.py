@@ -15,6 +15,7 @@ is served.  Both happen here, by the same rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -103,7 +104,7 @@ def _unrouted(request: Any, failure: Failure) -> bytes:
     """Klein found no operation for a request; it writes what this returns, and finishes the request itself."""
     refusal = _refusal(failure.value)
     body = problems.encode(problems.problem(refusal))
-    request.setResponseCode(refusal.status)
+    request.setResponseCode(refusal.status, HTTPStatus(refusal.status).phrase.encode("ascii"))
     for name, value in {**refusal.headers, "Content-Type": problems.CONTENT_TYPE, "Content-Length": str(len(body))}.items():
         request.setHeader(name, value)
     return body

@@ -17,6 +17,9 @@ LARGEST_PAGE: Final = 1000
 _PAGE: Final = 100
 _LARGEST_CURSOR: Final = 2**63 - 1
 
+_TEXT: Final = r"^[^\x00]*$"
+_LABEL: Final = r"^[^=\x00][^\x00]*$"
+
 PARAMETERS: Final = (
     Parameter(
         name="status",
@@ -24,8 +27,10 @@ PARAMETERS: Final = (
         schema={"type": "string", "enum": [str(state) for state in JobState]},
         repeated=True,
     ),
-    Parameter(name="name", description="Only jobs of this name.", schema={"type": "string"}),
-    Parameter(name="label", description="Only jobs with this label: KEY, or KEY=VALUE.", schema={"type": "string"}),
+    Parameter(name="name", description="Only jobs of this name.", schema={"type": "string", "pattern": _TEXT}),
+    Parameter(
+        name="label", description="Only jobs with this label: KEY, or KEY=VALUE.", schema={"type": "string", "pattern": _LABEL}
+    ),
     Parameter(
         name="limit",
         description=f"How many jobs a page holds at most; {_PAGE} if only other parameters are given.",
@@ -34,7 +39,7 @@ PARAMETERS: Final = (
     Parameter(
         name="cursor",
         description="Where the page begins: take it from the Link header of the page before.",
-        schema={"type": "string", "pattern": "^[0-9]{1,19}$"},
+        schema={"type": "string", "pattern": "^[0-9]{1,18}$"},
     ),
 )
 _KNOWN: Final = {parameter.name: parameter for parameter in PARAMETERS}

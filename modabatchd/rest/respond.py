@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
@@ -35,7 +36,7 @@ def respond(request: Any, status: int, media: str, body: bytes, headers: Mapping
     """
     if request.gone or request.startedWriting:
         return
-    request.setResponseCode(status)
+    request.setResponseCode(status, HTTPStatus(status).phrase.encode("ascii"))
     for name, value in {**headers, "Content-Type": media, "Content-Length": str(len(body))}.items():
         request.setHeader(name.encode("ascii"), value.encode("utf-8"))
     request.write(body)

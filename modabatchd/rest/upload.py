@@ -121,6 +121,8 @@ class Upload:
             self._fail(Failure())
         else:
             self._gathering.begin(draft.directory)
+            # A form without files may be complete by now.
+            self._hand_out()
 
     def _count(self, size: int) -> None:
         """So much more of the spool is used; a draft that is not there yet is told later."""

@@ -238,6 +238,30 @@ def test_the_client_may_send_before_there_is_a_draft(tmp_path: Path) -> None:
     assert files(now(waiting)) == {"bundle.tar.gz": b"B"}
 
 
+def test_a_form_without_files_may_be_complete_before_there_is_a_draft(tmp_path: Path) -> None:
+    spooling = Held()
+    place = Place(tmp_path, spooling)
+    upload = place.upload(ENCODED)
+    upload.write(b"job-name=x")
+    upload.end()
+    finished = upload.finished()
+    assert not finished.called
+    spooling.all()
+    assert now(finished).fields == (("job-name", "x"),)
+
+
+def test_what_arrives_counts_against_the_quota(tmp_path: Path) -> None:
+    place = Place(tmp_path, quota=1000)
+    upload = place.upload()
+    upload.write(multipart({}, {"job-bundle": bytes(500)}))
+    assert 500 <= place.spool.used <= 1000
+    with pytest.raises(NoSpace):
+        upload.write(bytes(500))
+    upload.abort()
+    assert place.left() == []
+    assert place.spool.used == 0
+
+
 def test_a_draft_that_comes_too_late_is_discarded(tmp_path: Path) -> None:
     spooling = Held()
     place = Place(tmp_path, spooling)
