@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "modabatchd/__init__.py").r
 setup(
     name="modabatchd",
     version=VERSION,
-    description="A batch queue over HTTP in front of HTCondor, and a cluster that grows and shrinks with it",
+    description="A batch queue over HTTP in front of HTCondor",
     long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",

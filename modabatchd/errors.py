@@ -79,6 +79,16 @@ class NoSpace(ModabatchError):
     code = "no-space"
 
 
+class StoreAway(ModabatchError):
+    """
+    The database did not answer, or refused for now.
+
+    Whatever was asked of it may or may not have happened.
+    """
+
+    code = "store-away"
+
+
 class UnknownJob(ModabatchError):
     """No job has this id."""
 

@@ -34,6 +34,9 @@ class Repeating(Service):
     @ivar failures: how many calls in a row have failed.
     """
 
+    #: Seconds, and intervals, after which a loop that runs and has had no success counts as stuck.
+    _STUCK = (60.0, 10)
+
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, interval: float, call: Call, name: str, longest: float | None = None) -> None:
@@ -49,12 +52,22 @@ class Repeating(Service):
         self._next: IDelayedCall | None = None
         self._current: Deferred[None] | None = None
         self._again = False
+        self._since = clock.seconds()
         self.last_success: float | None = None
         self.failures = 0
+
+    @property
+    def well(self) -> bool:
+        """Whether the last call ended well, and not too long ago."""
+        seconds, intervals = self._STUCK
+        since = self._since if self.last_success is None else self.last_success
+        stuck = self.running and self._clock.seconds() - since > max(seconds, intervals * self._interval)
+        return not self.failures and not stuck
 
     def startService(self) -> None:
         """Make the first call as soon as the reactor comes to it."""
         super().startService()
+        self._since = self._clock.seconds()
         self.wake()
 
     def stopService(self) -> Deferred[None] | None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import importlib.util
 import os
 import socket
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from modabatchd.config.listening import options
 from modabatchd.errors import StartupError
@@ -41,6 +43,22 @@ def check_port(description: str) -> None:
             raise StartupError(f"Another process listens on {description}.", cure) from None
         cause = f"It is not possible to listen on {description}: {problem.strerror or problem}."
         raise StartupError(cause, "Choose another with --port or http.listen.") from None
+
+
+def check_background(twistd: Mapping[str, Any]) -> None:
+    """
+    See that twistd can write its log and its process id, when it is to go to the background.
+
+    @param twistd: its options.
+    @raise StartupError: it cannot.
+    """
+    if not twistd or twistd.get("nodaemon"):
+        return
+    for option, default in (("logfile", "twistd.log"), ("pidfile", "twistd.pid")):
+        directory = Path(twistd.get(option) or default).absolute().parent
+        if not os.access(directory, os.W_OK | os.X_OK):
+            cause = f"twistd cannot write its {option} into {directory}."
+            raise StartupError(cause, f"Name another one ('twistd --{option} FILE modabatch'), or stay in front ('twistd -n').")
 
 
 def _try_to_bind(given: Mapping[str, str]) -> None:
@@ -107,12 +125,14 @@ def lock(directory: Path) -> None:
         raise StartupError(cause, "Stop it, or give this one a daemon.directory of its own.") from None
 
 
-def check_identity(backend: str) -> None:
+def check_backend(backend: str) -> None:
     """
-    See that the user may have jobs.
+    See that what runs the jobs can be had, and may be used by this user.
 
-    @raise StartupError: HTCondor takes no jobs of root.
+    @raise StartupError: it cannot, or may not.
     """
+    if backend == "htcondor" and importlib.util.find_spec("htcondor2") is None:
+        raise StartupError("HTCondor's Python bindings are not installed.", "Install modabatchd[htcondor].")
     if backend == "htcondor" and os.geteuid() == 0:
         raise StartupError(
             "HTCondor takes no jobs of root.", "Run the daemon as an ordinary user (twistd --uid, systemd's User=)."

@@ -20,11 +20,13 @@ from uuid import uuid4
 
 from twisted.application import strports
 from twisted.application.service import Service
+from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.util import runAsEffectiveUser
 
 from modabatchd import __version__, config, startup
-from modabatchd.config import Settings
+from modabatchd.clocks import TimeOfDay, go_steadily
+from modabatchd.config import Settings, address
 from modabatchd.errors import ModabatchError
 from modabatchd.looping import Call, Repeating
 from modabatchd.notifications.addresses import allowed
@@ -50,6 +52,8 @@ from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
 from modabatchd.rest.upload import Upload
 from modabatchd.stack import Stack
+from modabatchd.store.claiming import Claim, claim_file
+from modabatchd.store.connecting import read_url
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
 from modabatchd.workers import IWorkers, ThreadWorkers
@@ -64,6 +68,8 @@ _SETTLE: Final = 60.0
 #: Seconds between two searches for jobs that are past their retention time.
 _RETENTION: Final = 600.0
 _LONGEST_PAUSE: Final = 10.0
+#: Seconds for which a reader of the database goes on before it tells what it has read.
+_TOGETHER: Final = 0.002
 
 
 class Options(usage.Options):
@@ -94,11 +100,10 @@ def makeService(options: Options) -> Service:
     """
     try:
         settings = config.load(options["config"], os.environ, options["port"])
+        startup.check_background(options.parent or {})
         return _as_user(options.parent or {}, lambda: _prepared(settings))
     except ModabatchError as problem:
-        raise SystemExit(
-            f"{problem.cause}\n{problem.cure}" if "\n" in problem.cause else f"{problem.cause} {problem.cure}"
-        ) from None
+        raise SystemExit(f"{problem.cause}{' ' if problem.cause.endswith('.') else chr(10)}{problem.cure}") from None
 
 
 def _as_user(twistd: Mapping[str, Any], work: Callable[[], T]) -> T:
@@ -114,14 +119,17 @@ def _prepared(settings: Settings) -> Service:
     """See Note [Before anything is changed]."""
     from twisted.internet import reactor  # Not before twistd has chosen one.
 
-    startup.check_identity(settings.queue.backend)
+    go_steadily(reactor)
+    startup.check_backend(settings.queue.backend)
+    read_url(settings.store.url)
     startup.check_port(settings.http.listen)
     places = {settings.daemon.directory: "daemon.directory", settings.spool.directory: "spool.directory"}
     for directory, setting in places.items():
         startup.own_directory(directory, setting)
     for directory in places:
         startup.lock(directory)
-    return _Daemon(reactor, settings, prepare(settings.store.url)).service()
+    claim_file(settings.store.url)
+    return _Daemon(reactor, settings, prepare(settings.store.url, settings.queue.backend)).service()
 
 
 class _Daemon:
@@ -133,31 +141,35 @@ class _Daemon:
 
     def __init__(self, reactor: Any, settings: Settings, instance: str) -> None:
         self._reactor = reactor
+        self._day: Any = TimeOfDay(reactor)
         self._settings = settings
         self._instance = instance
         self._stack = Stack()
 
     def service(self) -> Service:
         """All of them, bottom up."""
-        settings, clock = self._settings, self._reactor
-        files = self._workers("files", 8)
-        store = self._add(SQLStore(settings.store.url, self._instance, self._workers("writer", 1), self._workers("readers", 2)))
+        settings, clock = self._settings, self._day
+        files, inspectors = self._workers("writers of files", 4), self._workers("inspectors", 2)
+        store = self._store()
         spool = self._add(FileSpool(settings.spool.directory, settings.spool.quota, files))
         spool.prepare()
-        queue = self._queue(files)
+        queue = self._queue(store)
+        self._reactor.addSystemEventTrigger("before", "shutdown", queue.hurry)
         courier = self._courier(store)
         watching = Watching(clock, queue, store, spool, _new_id, courier.wake)
-        submission = self._submission(queue, store, spool, watching)
+        submission = self._submission(queue, store, spool, watching, inspectors)
         rounds = self._add(Rounds(watching, submission))
         interval = settings.queue.poll_interval
         loops = {
             "watching": self._loop("watching", interval, rounds.look),
             "submission": self._loop("submission", interval, submission.repair),
-            "retention": self._loop("retention", _RETENTION, Retention(clock, store, spool, settings.spool.retention).sweep),
+            "retention": self._retention(store, spool),
             "notifications": self._add(courier).loop,
         }
+        if isinstance(queue, EmbeddedQueue):
+            loops["embedded"] = queue.loop
         control = Control(queue, store, watching, loops["watching"].wake)
-        jobs = Jobs(store, spool, submission, control, files)
+        jobs = Jobs(store, spool, submission, control, self._workers("readers of files", 4))
         self._serve([jobs, Pulse(settings.queue.backend, loops)], spool, files)
         return self._stack
 
@@ -165,24 +177,39 @@ class _Daemon:
         service.setServiceParent(self._stack)
         return service
 
-    def _workers(self, name: str, size: int) -> ThreadWorkers:
-        return self._add(ThreadWorkers(self._reactor, name, size))
+    def _workers(self, name: str, size: int, together: float = 0.0) -> ThreadWorkers:
+        return self._add(ThreadWorkers(self._reactor, name, size, together))
+
+    def _store(self) -> SQLStore:
+        url, reactor = self._settings.store.url, self._reactor
+        claim = self._add(Claim(reactor, url, self._instance, self._workers("claiming", 1), reactor.stop))
+        writer, readers = self._workers("writer", 1), self._workers("readers", 2, _TOGETHER)
+        store = self._add(SQLStore(url, self._instance, writer, readers, reactor, claim.held))
+        reactor.addSystemEventTrigger("before", "shutdown", store.hurry)
+        return store
 
     def _loop(self, name: str, interval: float, call: Call) -> Repeating:
-        return self._add(Repeating(self._reactor, interval, call, name, longest=max(interval, _LONGEST_PAUSE)))
+        return self._add(Repeating(self._day, interval, call, name, longest=max(interval, _LONGEST_PAUSE)))
 
-    def _queue(self, files: IWorkers) -> EmbeddedQueue | HTCondorQueue:
+    def _queue(self, store: SQLStore) -> EmbeddedQueue | HTCondorQueue:
         if self._settings.queue.backend == "htcondor":
-            return self._add(self._htcondor())
+            return self._add(self._htcondor(store))
         embedded = self._settings.queue.embedded
         directory = self._settings.daemon.directory / "embedded"
         queue = EmbeddedQueue(
-            self._reactor, directory, _WRAPPER, files, this_machine(), embedded.slots, embedded.on_shutdown, embedded.grace
+            self._day,
+            directory,
+            _WRAPPER,
+            self._workers("files of runs", 2),
+            this_machine(),
+            embedded.slots,
+            embedded.on_shutdown,
+            embedded.grace,
         )
         queue.prepare()
         return self._add(queue)
 
-    def _htcondor(self) -> HTCondorQueue:
+    def _htcondor(self, store: SQLStore) -> HTCondorQueue:
         wanted = self._settings.queue.htcondor
         access = Access(
             collector=wanted.collector or None,
@@ -194,20 +221,38 @@ class _Daemon:
         # Our own variables may hold the password of the database.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         spool = self._settings.spool.directory
-        return HTCondorQueue(self._reactor, self._instance, _WRAPPER, spool, environment, access, wanted.transfer, deadlines)
+        return HTCondorQueue(
+            self._reactor,
+            self._instance,
+            _WRAPPER,
+            spool,
+            environment,
+            access,
+            wanted.transfer,
+            deadlines,
+            store.schedd,
+            store.remember_schedd,
+        )
+
+    def _retention(self, store: SQLStore, spool: FileSpool) -> Repeating:
+        keep = self._settings.spool.retention
+        retention = Retention(self._day, store, spool, keep, more=lambda: loop.wake())
+        loop = self._loop("retention", _RETENTION, retention.sweep)
+        return loop
 
     def _courier(self, store: SQLStore) -> Courier:
         wanted = self._settings.notifications
         client = guarded_client(self._reactor, lambda address: allowed(address, wanted.allowed_private), wanted.timeout)
-        return Courier(self._reactor, store, client, wanted.timeout, random.random)
+        return Courier(self._day, store, client, wanted.timeout, random.random)
 
-    def _submission(self, queue: IQueue, store: SQLStore, spool: FileSpool, watching: Watching) -> Submission:
+    def _submission(
+        self, queue: IQueue, store: SQLStore, spool: FileSpool, watching: Watching, inspectors: IWorkers
+    ) -> Submission:
         wanted = self._settings.bundle
         limits = BundleLimits(
             max_members=wanted.max_members, max_unpacked=wanted.max_unpacked_size, max_ratio=wanted.max_compression_ratio
         )
-        inspectors = self._workers("inspectors", 2)
-        return Submission(self._reactor, queue, store, spool, watching, inspectors, limits, _SETTLE, _new_id)
+        return Submission(self._day, queue, store, spool, watching, inspectors, limits, _SETTLE, _new_id)
 
     def _serve(self, resources: Sequence[object], spool: FileSpool, files: IWorkers) -> None:
         settings = self._settings.http
@@ -215,6 +260,29 @@ class _Daemon:
         application = Application(everything, settings.allowed_hosts, lambda head: Upload(head, spool, files))
         site = Site(application.resource(), application.reception, settings, self._reactor)
         self._add(strports.service(settings.listen, site, reactor=self._reactor))
+        self._add(Announcement(self._settings))
+
+
+class Announcement(Service):
+    """Tells the log, once all else has been started, where the daemon listens and where its state is."""
+
+    _log = Logger()
+
+    def __init__(self, settings: Settings) -> None:
+        self.setName("announcement")
+        self._settings = settings
+
+    def startService(self) -> None:
+        """Tell."""
+        super().startService()
+        settings = self._settings
+        self._log.info(
+            "modabatchd {version} listens on {where}; queue: {backend}; state: {directory}",
+            version=__version__,
+            where=address(settings.http.listen),
+            backend=settings.queue.backend,
+            directory=settings.daemon.directory,
+        )
 
 
 def _new_id() -> str:

@@ -208,3 +208,26 @@ def test_an_expected_error_is_logged_without_a_traceback(clock: Clock, script: S
     started(clock, script)
     assert [event["log_level"] for event in events] == [LogLevel.warn]
     assert "log_failure" not in events[0]
+
+
+def test_a_loop_is_well_as_long_as_its_calls_end_well(clock: Clock, script: Script) -> None:
+    loop = started(clock, script)
+    assert loop.well
+    script.does = script.fails
+    clock.advance(10)
+    assert not loop.well
+    script.does = lambda: None
+    clock.advance(10)
+    assert loop.well
+
+
+def test_a_loop_whose_call_hangs_is_not_well(clock: Clock, script: Script) -> None:
+    hangs: Deferred[None] = Deferred()
+    script.does = lambda: hangs
+    loop = started(clock, script)
+    clock.advance(100)
+    assert loop.well
+    clock.advance(1)
+    assert not loop.well
+    hangs.callback(None)
+    assert loop.well

@@ -38,6 +38,15 @@ def refuse_open_listener(description: str) -> None:
         raise ValueError(f"{description!r} is neither a tcp port on loopback nor a unix socket")
 
 
+def address(description: str) -> str:
+    """A Twisted endpoint as people write it: a URL, or the description itself."""
+    kind, given = options(description)
+    if kind not in ("tcp", "tcp6"):
+        return description
+    interface = given["interface"]
+    return f"http://{f'[{interface}]' if ':' in interface else interface}:{given['port']}"
+
+
 def _check_tcp(description: str, options: Mapping[str, str]) -> None:
     _check(description, options, _TCP_OPTIONS, "port")
     port, interface = options["port"], options.get("interface", "")

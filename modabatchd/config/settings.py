@@ -85,7 +85,7 @@ class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     The queue on this machine alone.
 
-    @ivar slots: how many jobs run at once; 0 for as many as the machine has cores.
+    @ivar slots: how many cores the jobs that run may ask for together; 0 for all that the machine has.
     @ivar on_shutdown: what becomes of running jobs when the daemon stops.
     @ivar grace: seconds that a job has between SIGTERM and SIGKILL.
     """

@@ -28,7 +28,6 @@ from twisted.internet.interfaces import (
     IHostnameResolver,
     IHostResolution,
     IProtocol,
-    IProtocolFactory,
     IReactorPluggableNameResolver,
     IReactorTCP,
     IReactorTime,
@@ -108,8 +107,9 @@ class _MortalEndpoint(HostnameEndpoint):
         self._clock = reactor
         self._life = timeout
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+    def connect(self, protocolFactory: Any) -> Deferred[IProtocol]:
         """See L{HostnameEndpoint.connect}."""
+        protocolFactory.noisy = False
         return super().connect(protocolFactory).addCallback(self._limit)
 
     def _limit(self, protocol: Any) -> Any:

@@ -150,6 +150,13 @@ class Courier(Service):
         if isinstance(verdict, Delivered):
             await self._store.delivered(message.id, now)
         elif isinstance(verdict, Postponed):
+            if not delivery.attempts:
+                self._log.info(
+                    "notification {id} to {host} is tried again later: {why}",
+                    id=message.id,
+                    host=_host(message),
+                    why=verdict.problem,
+                )
             await self._store.postpone(message.id, verdict.until, verdict.problem)
         else:
             self._log.warn(

@@ -9,7 +9,28 @@ at most, and for nothing when it is negative: however the clock leaps, a job was
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+
+from modabatchd.errors import QueueAway
+from modabatchd.queue.job import Sighting
+
+
+class Unreadable(QueueAway):
+    """
+    The queue has some of the jobs that it was asked for, but shows them in a way that cannot be read.
+
+    @ivar job_ids: those; they are neither found nor absent.
+    @ivar found: what the queue shows of the others.
+    """
+
+    def __init__(self, job_ids: Collection[str], found: Mapping[str, Sighting]) -> None:
+        some = ", ".join(sorted(job_ids)[:3])
+        super().__init__(
+            f"What the scheduler shows of {len(job_ids)} jobs cannot be read, among them {some}.",
+            "The log tells what is odd about them; undo what was done to them with condor_qedit, or remove them.",
+        )
+        self.job_ids = frozenset(job_ids)
+        self.found = found
 
 
 class Absences:

@@ -76,8 +76,9 @@ def inspect(packed: BinaryIO, limits: BundleLimits) -> BundleSummary:
     @param packed: the bundle, at its start.
     @raise BundleError: it breaks a rule; the error names which.
     """
-    if packed.read(2) != b"\x1f\x8b":
-        _refuse("not-gzip", "The bundle is not compressed with gzip.", _MAKE_PLAIN)
+    if (opening := packed.read(2)) != b"\x1f\x8b":
+        cause = "The bundle is not compressed with gzip." if opening else "The bundle is empty."
+        _refuse("not-gzip", cause, f"{_MAKE_PLAIN} Send the file itself: 'curl -F job-bundle=@job.tar.gz', with the @.")
     packed.seek(0)
     stream = _Forward(packed, limits)
     try:
@@ -87,8 +88,12 @@ def inspect(packed: BinaryIO, limits: BundleLimits) -> BundleSummary:
         stream.drain()
     except EOFError:
         _refuse("truncated", "The bundle ends before its gzip stream does.", "Upload the whole file.")
-    except OSError as problem:
-        _refuse("damaged", f"The bundle's gzip stream is damaged ({problem}).", "Upload it again from a good copy.")
+    except OSError:
+        _refuse(
+            "damaged",
+            "The bundle's gzip stream is damaged, or followed by something else.",
+            "Upload it again from a good copy.",
+        )
     contents.check()
     return BundleSummary(contents.count, stream.tell())
 
@@ -212,7 +217,7 @@ class _Contents:
             _refuse(kind, f"{name!r} is neither a file, a directory nor a link.", "Bundle only files, directories and links.")
 
     def _record_hard_link(self, name: str, linkname: str) -> None:
-        target = _inner(linkname, "link-outside", "link target")
+        target = _inner(linkname, "link-outside", f"target of the hard link {name!r},")
         if target in self._links:
             self._links[name] = self._links[target]
         elif target in self._executable:
@@ -230,9 +235,13 @@ class _Contents:
                 cause = f"The link {name!r} leads outside the bundle, to {self._links[name]!r}."
                 _refuse("link-outside", cause, "Link within the bundle, or copy the file into it ('tar --dereference').")
         if not self._saw_run:
-            cause = f"The bundle has no {RUN} in its root."
+            deeper = next((name for name in self._executable if name.endswith(f"/{RUN}")), None)
+            cause = f"The bundle has no {RUN} in its root" + (f", only {deeper!r}." if deeper else ".")
             _refuse("no-run-sh", cause, f"Put {RUN} beside the other files and pack with 'tar czf job.tar.gz -C DIR .'.")
-        if not self._executable.get(_follow(RUN, self._links) or ""):
+        run = _follow(RUN, self._links) or ""
+        if run not in self._executable:
+            _refuse("run-sh-not-executable", f"The bundle's {RUN} is no file.", f"Make {RUN} a file that can be executed.")
+        if not self._executable[run]:
             _refuse("run-sh-not-executable", f"The bundle's {RUN} is not executable.", f"Run 'chmod +x {RUN}' and pack again.")
 
 

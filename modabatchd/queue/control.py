@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+from twisted.logger import Logger
+
 from modabatchd.errors import IllegalAction, QueueAway, QueueRefused, UnknownJob
 from modabatchd.queue.interfaces import ActionResult, IQueue
 from modabatchd.queue.job import TRANSITIONS, Action, BackendId, Job
@@ -25,6 +27,8 @@ _REASON = "asked for through the modabatchd API"
 
 class Control:
     """Carries actions out.  @param wake: makes the next look at the queue come soon."""
+
+    _log = Logger()
 
     def __init__(self, queue: IQueue, store: IStore, watching: Watching, wake: Callable[[], None]) -> None:
         self._queue = queue
@@ -47,6 +51,7 @@ class Control:
     async def _act(self, job_id: str, action: Action) -> None:
         backend_id = await self._allowed(job_id, action)
         [result] = await self._queue.act(action, [backend_id], _REASON)
+        self._log.info("job {job_id} was asked to {action}: {result}", job_id=job_id, action=action, result=result.value)
         self._wake()
         with suppress(QueueAway):
             # What was done is done; the next look will show it.

@@ -103,6 +103,6 @@ def out_of_space() -> Iterator[None]:
     except OSError as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace(
-                f"The spool's disk is full ({problem.strerror}).", "Free disk space; nothing was accepted."
+                f"The spool's disk is full ({problem.strerror}).", "Have the operator make room on it; nothing was accepted."
             ) from problem
         raise

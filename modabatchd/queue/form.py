@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
@@ -20,6 +19,7 @@ import msgspec
 
 from modabatchd.errors import FieldError
 from modabatchd.queue.job import Resources
+from modabatchd.queue.words import split_words
 
 #: Fields that carry bytes; they go to files and are not parsed here.
 FILE_FIELDS: Final = ("job-bundle", "job-input")
@@ -33,7 +33,7 @@ _LONGEST_URL: Final = 2048
 _LONGEST_WORD: Final = 131072
 _KIBI: Final[Mapping[str, int]] = MappingProxyType({"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4})
 _SECONDS: Final[Mapping[str, int]] = MappingProxyType({"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400})
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,100}", re.ASCII)
 _SIZE: Final = re.compile(r"([0-9]{1,15})(\.[0-9]{1,6})?(?: ?([KMGT])(?:i?B)?)?", re.ASCII | re.IGNORECASE)
 _DURATION: Final = re.compile(r"([0-9]{1,12})([smhd]?)", re.ASCII)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -119,9 +119,9 @@ def _text(name: str, value: str) -> str:
 
 def _words(name: str, value: str) -> tuple[str, ...]:
     try:
-        words = tuple(shlex.split(value, comments=False, posix=True))
+        words = tuple(split_words(value))
     except ValueError as problem:
-        cause = f"{name} cannot be split into words: {str(problem).lower()}."
+        cause = f"{name} cannot be split into words: {problem}."
         raise FieldError(name, cause, "Quote the arguments as for a POSIX shell, and close every quote.") from None
     for word in words:
         _check_word(name, word)
@@ -138,7 +138,7 @@ def _integer(low: int, high: int) -> Callable[[str, str], int]:
     def read(name: str, value: str) -> int:
         if not _INTEGER.fullmatch(value):
             raise FieldError(name, f"{name} is {value[:100]!r}, which is no whole number.", _between(low, high))
-        return _in_range(name, int(value), low, high)
+        return _in_range(name, value, int(value), low, high)
 
     return read
 
@@ -153,7 +153,7 @@ def _size(unit: str, low: int, high: int) -> Callable[[str, str], int]:
             raise FieldError(name, cause, f"Write a number of {unit}iB, or a number with K, M, G or T: 512M, 2G.")
         whole, fraction, suffix = match.groups()
         amount = Decimal(whole + (fraction or "")) * _KIBI[(suffix or unit).upper()] / _KIBI[unit]
-        return _in_range(name, math.ceil(amount), low, high)
+        return _in_range(name, value, math.ceil(amount), low, high, f" {unit}iB")
 
     return read
 
@@ -164,19 +164,19 @@ def _duration(low: int, high: int) -> Callable[[str, str], int]:
         if match is None:
             cause = f"{name} is {value[:100]!r}, which is no duration."
             raise FieldError(name, cause, "Write seconds, or a number with s, m, h or d: 90s, 15m, 2h, 1d.")
-        return _in_range(name, int(match[1]) * _SECONDS[match[2]], low, high)
+        return _in_range(name, value, int(match[1]) * _SECONDS[match[2]], low, high, " seconds")
 
     return read
 
 
-def _in_range(name: str, number: int, low: int, high: int) -> int:
+def _in_range(name: str, text: str, number: int, low: int, high: int, unit: str = "") -> int:
     if not low <= number <= high:
-        raise FieldError(name, f"{name} is {number}, which is out of range.", _between(low, high))
+        raise FieldError(name, f"{name} is {text[:100]!r}, which is out of range.", _between(low, high, unit))
     return number
 
 
-def _between(low: int, high: int) -> str:
-    return f"Send a whole number from {low} to {high}."
+def _between(low: int, high: int, unit: str = "") -> str:
+    return f"Send a whole number from {low} to {high}{unit}."
 
 
 def _url(name: str, value: str) -> str:

@@ -67,7 +67,11 @@ class IQueue(Interface):
         """All jobs of this installation that are not acknowledged yet, finished ones included, in no order."""
 
     def find(job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
-        """Look jobs up by our own id, in the queue and in its history; those it never heard of are absent."""
+        """
+        Look jobs up by our own id, in the queue and in its history; those it never heard of are absent.
+
+        @raise modabatchd.queue.absence.Unreadable: the queue has some of them, but what it says of them cannot be read.
+        """
 
     def act(action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
         """

@@ -40,6 +40,15 @@ class Action(enum.StrEnum):
     CONTINUE = "continue"
 
 
+class Artifact(enum.StrEnum):
+    """The files of a job that can be fetched."""
+
+    OUTPUT = "output"
+    STDOUT = "stdout"
+    STDERR = "stderr"
+    USERLOG = "_userlog"
+
+
 class Transition(msgspec.Struct, frozen=True):
     """Which states allow an action, and the state that it leads to."""
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from twisted.application.service import Service
@@ -30,12 +31,20 @@ from zope.interface import implementer
 from modabatchd.errors import NoSpace, StartupError, UnknownArtifact
 from modabatchd.queue import files
 from modabatchd.queue.interfaces import IDraft, ISpool
+from modabatchd.queue.job import Artifact
 from modabatchd.workers import IWorkers
 
 R = TypeVar("R")
 
 #: The artifacts of a job, and the files of its directory that they are.
-ARTIFACTS: Final = {"output": "output.tar.gz", "stdout": "stdout", "stderr": "stderr", "_userlog": "_userlog"}
+ARTIFACTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        Artifact.OUTPUT: "output.tar.gz",
+        Artifact.STDOUT: "stdout",
+        Artifact.STDERR: "stderr",
+        Artifact.USERLOG: "_userlog",
+    }
+)
 
 
 @implementer(IDraft)

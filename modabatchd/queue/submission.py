@@ -14,6 +14,12 @@ the queue may or may not have.  It is looked up by our own id and adopted if it 
 time have not found it, it is submitted again: a frozen scheduler may still carry out, after it wakes, what we
 sent it before, and the settling time is what it needs for that.  A submission that certainly never reached the queue needs
 no such time.  While a submission is under way nobody looks for its job.
+
+Note [Patience]
+===============
+A submission may take long: a queue that is frozen is noticed late, and files may have a long way to go.  A client is not kept
+waiting for that, since its job is accepted anyway, nor is the loop that repairs.  Whoever waits gives up after a while; the
+submission goes on.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
+from twisted.internet.defer import TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -32,7 +39,7 @@ from modabatchd.queue.form import SubmissionForm
 from modabatchd.queue.interfaces import IDraft, IQueue, ISpool, Refusal, Ticket
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState
 from modabatchd.queue.launch import launch_script
-from modabatchd.queue.watching import Watching
+from modabatchd.queue.watching import Watching, search
 from modabatchd.shielding import shielded
 from modabatchd.store.interfaces import IStore
 from modabatchd.workers import IWorkers
@@ -44,6 +51,7 @@ class Submission:
 
     @param inspectors: where bundles are checked.
     @param settle: seconds that a submission of unknown outcome is given to show up in the queue.
+    @param patience: seconds that anybody waits for a submission.  See Note [Patience].
     """
 
     _log = Logger()
@@ -59,6 +67,7 @@ class Submission:
         limits: BundleLimits,
         settle: float,
         new_id: Callable[[], str],
+        patience: float = 15.0,
     ) -> None:
         self._clock = clock
         self._queue = queue
@@ -69,6 +78,7 @@ class Submission:
         self._limits = limits
         self._absences = Absences(settle)
         self._new_id = new_id
+        self._patience = patience
         # Jobs that the queue may or may not have; those of them whose submission is under way, or certainly did not reach the
         # queue; jobs that the store may or may not have.
         self._unbound: dict[str, Job] = {}
@@ -81,8 +91,8 @@ class Submission:
         Take a job in.  See Note [Accepted is accepted].
 
         @param draft: holds the bundle and, if there is one, the input; it is kept, or discarded.
-        @return: the job, durable; its C{backend_id} is L{None} while the queue is away, its state is C{submission_error}
-            when the queue refuses it for good.
+        @return: the job, durable; its C{backend_id} is L{None} while the queue is away or slow, its state is
+            C{submission_error} when the queue refuses it for good.
         @raise BundleError: the bundle breaks a rule; nothing is kept.
         @raise NoSpace: nothing is kept.
         """
@@ -93,20 +103,25 @@ class Submission:
         self._unbound.update((job.request.id, job) for job in jobs)
 
     async def repair(self) -> None:
-        """Bring jobs of unknown outcome into the queue.  See Note [A submission whose outcome is unknown]."""
+        """
+        Bring jobs of unknown outcome into the queue.  See Note [A submission whose outcome is unknown].
+
+        @raise ModabatchError: it cannot be done for the moment; the next call tries again.
+        """
         for job_id in list(self._doubtful):
             self.resume(await self._recorded(job_id))
         asked = {job_id: job for job_id, job in self._unbound.items() if job_id not in self._submitting}
         if not asked:
             return
-        found = await self._queue.find(list(asked))
-        self._absences.found(found)
+        found, unclear = await search(self._queue, list(asked))
+        self._absences.found([*found, *unclear])
         now = self._clock.seconds()
-        absent = [job for job_id, job in asked.items() if job_id not in found and self._is_absent(job_id, now)]
+        missing = [job for job_id, job in asked.items() if job_id not in found and job_id not in unclear]
+        absent = [job for job in missing if self._is_absent(job.request.id, now)]
         for job_id, sighting in found.items():
             self._log.info("job {job_id} was found in the queue", job_id=job_id)
             await self._bind(job_id, sighting.backend_id)
-        await self._submit([job for job in absent if await self._is_wanted(job)])
+        await self._submit_patiently([job for job in absent if await self._is_wanted(job)])
 
     def _is_absent(self, job_id: str, now: float) -> bool:
         return job_id in self._untouched or self._absences.missed(job_id, now)
@@ -128,7 +143,15 @@ class Submission:
             await self._spool.discard(draft)
             raise
         job = await self._add(request)
-        return _with(job, (await self._submit([job])).get(request.id))
+        self._log.info("job {job_id} is taken in", job_id=request.id)
+        results: Mapping[str, BackendId | Refusal] = {}
+        try:
+            results = await self._submit_patiently([job])
+        except QueueAway as problem:
+            self._log.warn("job {job_id} waits for the queue: {problem}", job_id=request.id, problem=problem.cause)
+        except Exception:
+            self._log.failure("submitting job {job_id}; it is looked for later", job_id=request.id)
+        return _with(job, results.get(request.id))
 
     async def _add(self, request: JobRequest) -> Job:
         try:
@@ -180,33 +203,43 @@ class Submission:
             has_input=has_input,
         )
 
-    async def _submit(self, jobs: Sequence[Job]) -> Mapping[str, BackendId | Refusal]:
+    async def _submit_patiently(self, jobs: Sequence[Job]) -> Mapping[str, BackendId | Refusal]:
         """
-        Put jobs into the queue, or see to it that this is done later.  See Note [Accepted is accepted].
+        Put jobs into the queue; whatever becomes of that, they are repaired until they are there.
 
-        @return: what the queue said, by job id.
+        @return: what the queue said, by job id; nothing, if it takes longer than anybody waits.  See Note [Patience].
         """
+        with suppress(TimeoutError):
+            return await shielded(self._submit(jobs), f"submitting {len(jobs)} jobs").addTimeout(self._patience, self._clock)
+        self._log.info("the queue is slow: {count} jobs are still on their way into it", count=len(jobs))
+        return {}
+
+    async def _submit(self, jobs: Sequence[Job]) -> Mapping[str, BackendId | Refusal]:
+        """The same, however long it takes."""
         by_id = {job.request.id: job for job in jobs}
-        results: dict[str, BackendId | Refusal] = {}
         if not by_id:
-            return results
+            return {}
         self._absences.found(by_id)
         self._unbound.update(by_id)
         self._submitting.update(by_id)
         self._untouched.difference_update(by_id)
         try:
             tickets = [Ticket(job.request, self._spool.directory(job_id)) for job_id, job in by_id.items()]
-            results.update(zip(by_id, await self._queue.submit(tickets), strict=True))
-            await self._record(results)
+            results = dict(zip(by_id, await self._queue.submit(tickets), strict=True))
+            await self._record_or_find_later(results)
         except QueueAway as problem:
-            self._log.warn("{count} jobs wait for the queue: {problem}", count=len(by_id), problem=problem.cause)
             if problem.untouched:
                 self._untouched.update(by_id)
-        except Exception:
-            self._log.failure("submitting {count} jobs; what is not recorded is looked for later", count=len(by_id))
+            raise
         finally:
             self._submitting.difference_update(by_id)
         return results
+
+    async def _record_or_find_later(self, results: Mapping[str, BackendId | Refusal]) -> None:
+        try:
+            await self._record(results)
+        except Exception:
+            self._log.failure("recording {count} submissions; what is not recorded is looked for later", count=len(results))
 
     async def _record(self, results: Mapping[str, BackendId | Refusal]) -> None:
         for job_id, result in results.items():

@@ -17,7 +17,8 @@ the queue remote, so finishing happens beside the looks, a few jobs at a time; u
 Note [Jobs that vanish]
 =======================
 A job that the queue does not show may have gone to the queue's history, or its submission may be so fresh that this look
-missed it.  Only what is in neither queue nor history, at several looks over a grace time, is gone.
+missed it.  Only what is in neither queue nor history, at several looks over a grace time, is gone.  A job that the queue has,
+but shows in a way that cannot be read, is left as it is.
 
 Note [Strangers]
 ================
@@ -28,7 +29,7 @@ forget them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -40,7 +41,7 @@ from twisted.python.failure import Failure
 
 from modabatchd.errors import ModabatchError, QueueRefused
 from modabatchd.notifications.completion import completion
-from modabatchd.queue.absence import Absences
+from modabatchd.queue.absence import Absences, Unreadable
 from modabatchd.queue.interfaces import IQueue, ISpool
 from modabatchd.queue.job import Job, JobState, Sighting
 from modabatchd.store.interfaces import IStore, Progress
@@ -118,13 +119,16 @@ class Watching:
     async def idle(self) -> None:
         """Wait until no job is being finished, but not for long: a large result may take an hour to come."""
         finished = [_after(done) for done in self._finishing.values()]
-        await DeferredList(finished, consumeErrors=True).addTimeout(PATIENCE, self._clock)
+        with suppress(TimeoutError):
+            await DeferredList(finished, consumeErrors=True).addTimeout(PATIENCE, self._clock)
 
     async def _look_at_all(self) -> None:
         expected = set(self._seen)
         sightings = await self._queue.sightings()
+        shown = {sighting.job_id for sighting in sightings}
+        self._strangers &= shown
         await self._take(sightings)
-        await self._search(expected.difference(sighting.job_id for sighting in sightings))
+        await self._search(expected - shown)
 
     async def _look_at_one(self, job_id: str) -> None:
         await self._take((await self._queue.find([job_id])).values())
@@ -162,11 +166,11 @@ class Watching:
         self._absences.only(absent)
         if not absent:
             return
-        found = await self._queue.find(absent)
-        self._absences.found(found)
+        found, unclear = await search(self._queue, absent)
+        self._absences.found([*found, *unclear])
         await self._take(found.values())
         now = self._clock.seconds()
-        for job_id in absent.difference(found):
+        for job_id in absent.difference(found, unclear):
             if self._absences.missed(job_id, now):
                 self._log.warn("job {job_id} is neither in the queue nor in its history", job_id=job_id)
                 await self.conclude(job_id, JobState.REMOVED, "The scheduler does not know this job any more.")
@@ -224,9 +228,36 @@ class Watching:
             ended = msgspec.structs.replace(job, state=state, sighting=sighting or job.sighting)
             message = completion(ended, self._new_id(), now, reason)
             step = Progress(job_id=job_id, state=state, at=now, reason=reason, sighting=sighting, message=message)
-            await self._store.advance([step])
+            await self._store.advance([*_unseen_run(job, sighting), step])
+            self._log.info("job {job_id} is over: {state}{why}", job_id=job_id, state=state, why=_why(reason, sighting))
         self._seen.pop(job_id, None)
         self._settled()
+
+
+async def search(queue: IQueue, job_ids: Collection[str]) -> tuple[Mapping[str, Sighting], Collection[str]]:
+    """What a queue shows of jobs, and which it has, but shows in a way that cannot be read; all others are absent."""
+    try:
+        return await queue.find(job_ids), ()
+    except Unreadable as problem:
+        return problem.found, problem.job_ids
+
+
+def _unseen_run(job: Job, sighting: Sighting | None) -> Sequence[Progress]:
+    """The beginning of a run that was over before any look saw it, for the job's history."""
+    if sighting is None or sighting.current_started is None or job.state is not JobState.IDLE:
+        return ()
+    # HTCondor counts whole seconds: the run may seem to have begun before the job was there.
+    began = max(sighting.current_started, job.history[-1].at if job.history else job.request.submitted)
+    return (Progress(job_id=job.request.id, state=JobState.RUNNING, at=began),)
+
+
+def _why(reason: str | None, sighting: Sighting | None) -> str:
+    if reason is not None:
+        return f", {reason}"
+    if sighting is None or (sighting.exit_status is None and sighting.exit_signal is None):
+        return ""
+    ended = f"exit status {sighting.exit_status}" if sighting.exit_signal is None else f"signal {sighting.exit_signal}"
+    return f", {ended}"
 
 
 def _step(sighting: Sighting, now: float) -> Progress:

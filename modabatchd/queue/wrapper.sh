@@ -57,25 +57,29 @@ run() {
     echo $? >control/status
 }
 
+# When run.sh has ended in time, control/over is there, and the watcher is to go: by TERM, which a shell that has just been
+# forked may lose, so it is sent until control/unwatched is there.  Its sleep gets KILL, which is never lost.
 watch() {
-    over=
-    sleeping=
-    trap 'over=yes; [ -z "$sleeping" ] || kill "$sleeping"' TERM
-    doze "$limit"
-    : >control/exceeded
-    signal TERM
-    doze 10
-    signal KILL
+    before=$!
+    trap '[ $! = $before ] || kill -KILL $! 2>/dev/null; : >control/unwatched; exit' TERM
+    sleep "$limit" & wait $!
+    [ -e control/over ] || {
+        : >control/exceeded
+        signal TERM
+        sleep 10 & wait $!
+        signal KILL
+    }
+    trap : TERM
+    : >control/unwatched
 }
 
-# SIGTERM may come before the process is known that it must end, so that is looked for again afterwards.
-doze() {
-    sleep "$1" &
-    sleeping=$!
-    [ -z "$over" ] || kill "$sleeping"
-    wait "$sleeping"
-    sleeping=
-    [ -z "$over" ] || exit 0
+unwatch() {
+    : >control/over
+    until [ -e control/unwatched ]; do
+        kill -TERM "$watcher" 2>/dev/null || break
+        sleep 0.02 2>/dev/null || sleep 1
+    done
+    wait "$watcher" 2>/dev/null
 }
 
 # A trap ends "wait" before its time.
@@ -117,10 +121,10 @@ runner=$!
 if [ "$limit" -gt 0 ]; then watch </dev/null >/dev/null 2>&1 & watcher=$!; else watcher=; fi
 wait_for "$runner"
 trap : TERM
-[ -z "$watcher" ] || { kill "$watcher" && wait_for "$watcher"; } 2>/dev/null
 signal KILL
 status=$(cat control/status 2>/dev/null)
 [ ! -e control/exceeded ] || status=$((256 + 24))
+[ -z "$watcher" ] || unwatch
 if ! pack; then
     complain "the output could not be packed"
     status=125

@@ -30,7 +30,7 @@ from modabatchd.rest.front import Head, check
 from modabatchd.rest.interfaces import IBody
 from modabatchd.rest.operations import Operation, Serve, operations
 from modabatchd.rest.problems import HTTPRefusal
-from modabatchd.rest.respond import respond, respond_problem
+from modabatchd.rest.respond import respond, respond_problem, tell
 from modabatchd.shielding import shielded
 
 
@@ -93,10 +93,14 @@ class Application:
             self._check(Head(request.method, request.path, request.requestHeaders), about)
             answer = await serve(request, **segments)
         except Exception as problem:
-            respond_problem(request, problem)
+            if request.startedWriting:
+                tell(problem, f"{about.name} was answered")
+                request.break_off()
+            else:
+                respond_problem(request, problem)
         else:
             if answer is not None:
-                body = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body)
+                body = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body) + b"\n"
                 respond(request, answer.status, answer.media, body, answer.headers)
 
 

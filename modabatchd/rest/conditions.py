@@ -13,6 +13,7 @@ from twisted.web.http_headers import Headers
 from modabatchd.rest.problems import HTTPRefusal
 
 _RANGE: Final = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.ASCII | re.IGNORECASE)
+_STRONG: Final = re.compile(r'(?<!W/)("[^"]*")')
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 
 
@@ -51,14 +52,26 @@ def choose(headers: Headers, size: int, version: Version | None) -> Part:
 
     @param size: bytes of the file.
     @param version: L{None} when the file may still change, so that nothing a client has of it can be relied on.
-    @raise HTTPRefusal: the range lies outside of the file.
+    @raise HTTPRefusal: the range lies outside of the file, or the file is not the one that the client wants a part of.
     """
+    _check_wanted(headers, version)
     if version is not None and _has_it(headers, version):
         return Part(304, 0, 0)
     wanted = _range(headers)
     if wanted is None or not _still_the_same(headers, version):
         return Part(200, 0, size)
     return _within(wanted, size)
+
+
+def _check_wanted(headers: Headers, version: Version | None) -> None:
+    tags = headers.getRawHeaders("If-Match")
+    since = _time(headers.getRawHeaders("If-Unmodified-Since", []))
+    if tags is not None:
+        fits = "*" in tags or (version is not None and version.tag in _STRONG.findall(",".join(tags)))
+    else:
+        fits = since is None or (version is not None and version.modified <= since)
+    if not fits:
+        raise HTTPRefusal(412, "changed", "The file is another one than the request wants.", "Fetch the whole file anew.")
 
 
 def _has_it(headers: Headers, version: Version) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from modabatchd import __version__
-from modabatchd.queue.job import Action
+from modabatchd.queue.job import Action, Artifact
 from modabatchd.rest.fields import FIELDS
 from modabatchd.rest.operations import Operation, Parameter
 from modabatchd.rest.problems import CONTENT_TYPE, Problem
@@ -30,11 +30,24 @@ _SEGMENTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "action": {"description": "What to do.", "schema": {"type": "string", "enum": [str(action) for action in Action]}},
         "artifact": {
             "description": "Which file of the job.",
-            "schema": {"type": "string", "enum": ["output", "stdout", "stderr", "_userlog"]},
+            "schema": {"type": "string", "enum": [str(artifact) for artifact in Artifact]},
         },
         "name": {"description": "The name of a file.", "schema": {"type": "string"}},
     }
 )
+
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "Accept-Ranges": "bytes: parts can be asked for.",
+        "Allow": "The methods that are for this path.",
+        "Content-Range": "Which part this is.",
+        "ETag": "Tells this file from others; there once the job is over.",
+        "Link": "Leads to the next page, if there is one.",
+        "Location": "The path of the job.",
+        "Retry-After": "Seconds after which to try again.",
+    }
+)
+_PROBLEM_HEADERS: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType({405: ("Allow",), 503: ("Retry-After",)})
 
 #: Whatever is asked may meet with these: a bad request, a foreign page, an unknown host, a defect.
 _ALWAYS: Final = (400, 403, 404, 405, 408, 413, 421, 431, 500)
@@ -63,9 +76,10 @@ def _described(operation: Operation, method: str) -> dict[str, Any]:
     alone = len(operation.methods) == 1
     described: dict[str, Any] = {
         "operationId": operation.name if alone else f"{operation.name}_{method.lower()}",
+        "tags": [operation.tag],
         "summary": operation.summary,
         "description": operation.description,
-        "parameters": [*map(_segment, _SEGMENT.findall(operation.path)), *map(_parameter, operation.query)],
+        "parameters": [*map(_segment, _SEGMENT.findall(operation.path)), *map(_parameter, operation.parameters)],
         "responses": _responses(operation),
     }
     if operation.takes_submission:
@@ -79,7 +93,7 @@ def _segment(name: str) -> dict[str, Any]:
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     schema = {"type": "array", "items": parameter.schema} if parameter.repeated else parameter.schema
-    return {"name": parameter.name, "in": "query", "description": parameter.description, "schema": schema}
+    return {"name": parameter.name, "in": parameter.place, "description": parameter.description, "schema": schema}
 
 
 def _submission() -> dict[str, Any]:
@@ -95,15 +109,17 @@ def _submission() -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    good = {str(status): _response(status, kind) for status, kind in operation.answers.items()}
+    good = {
+        str(status): _response(status, kind, operation.headers.get(status, ())) for status, kind in operation.answers.items()
+    }
     bad = {str(status): _problem(status) for status in sorted({*_ALWAYS, *operation.problems})}
     return good | bad
 
 
-def _response(status: int, kind: Any) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if isinstance(kind, str):
-        described["content"] = {kind: {}}
+def _response(status: int, kind: Any, headers: Sequence[str]) -> dict[str, Any]:
+    described = _told(status, headers)
+    if isinstance(kind, tuple):
+        described["content"] = {media: {} for media in kind}
     elif kind is not None:
         (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
         described["content"] = {"application/json": {"schema": schema}}
@@ -112,10 +128,17 @@ def _response(status: int, kind: Any) -> dict[str, Any]:
 
 def _problem(status: int) -> dict[str, Any]:
     content = {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(name="Problem")}}}
-    return {"description": HTTPStatus(status).phrase, "content": content}
+    return _told(status, _PROBLEM_HEADERS.get(status, ())) | {"content": content}
+
+
+def _told(status: int, headers: Sequence[str]) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if headers:
+        described["headers"] = {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in headers}
+    return described
 
 
 def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
-    kinds = [kind for operation in operations for kind in operation.answers.values() if not isinstance(kind, str | None)]
+    kinds = [kind for operation in operations for kind in operation.answers.values() if not isinstance(kind, tuple | None)]
     _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=_REFERENCE)
     return schemas

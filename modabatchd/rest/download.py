@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,12 +107,18 @@ def _headers(part: Part, file: _Opened, content_type: str, filename: str, comple
     if part.status != 304:
         headers |= {
             "Content-Type": content_type,
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename, safe='')}",
+            "Content-Disposition": _attached(filename),
             "Content-Length": str(part.length),
         }
     if part.status == 206:
         headers["Content-Range"] = f"bytes {part.start}-{part.start + part.length - 1}/{file.size}"
     return headers
+
+
+def _attached(filename: str) -> str:
+    """RFC 6266; the plain name is for clients that do not know the other form, as older versions of curl."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 @implementer(IPushProducer)

@@ -28,8 +28,9 @@ def _file(description: str) -> dict[str, Any]:
     return {"type": "string", "format": "binary", "contentMediaType": "application/gzip", "description": description}
 
 
-def _pairs(description: str, pattern: str) -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string", "pattern": pattern}, "description": description, "default": []}
+def _pairs(description: str, pattern: str, example: str) -> dict[str, Any]:
+    item = {"type": "string", "pattern": pattern, "default": example}
+    return {"type": "array", "items": item, "description": description, "default": []}
 
 
 #: The schema of each field, in JSON Schema.
@@ -40,8 +41,10 @@ FIELDS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "job-name": _text("The name of the job.", maxLength=255),
         "job-arguments": _text("What run.sh gets as its arguments; split as a POSIX shell splits words.", pattern=_WORDS),
         "job-notification": _text("An http or https URL that gets a POST once the job is over.", maxLength=2048),
-        "job-environment": _pairs("NAME=VALUE, a variable for run.sh; may be repeated.", "^[A-Za-z_][A-Za-z0-9_]*=.*"),
-        "job-label": _pairs("KEY=VALUE, a label to find the job by; may be repeated.", "^[^=]{1,255}=.{0,255}$"),
+        "job-environment": _pairs(
+            "NAME=VALUE, a variable for run.sh; may be repeated.", "^[A-Za-z_][A-Za-z0-9_]*=.*", "NAME=VALUE"
+        ),
+        "job-label": _pairs("KEY=VALUE, a label to find the job by; may be repeated.", "^[^=]{1,255}=.{0,255}$", "KEY=VALUE"),
         "job-priority": _number("Higher runs first, among the jobs of this queue.", -1_000_000, 1_000_000, 0),
         "request-cpus": _number("Cores.", 1, 65_536, _DEFAULTS.cpus),
         "request-memory": _text(f"MiB, or with a suffix: 512M, 2G; {_DEFAULTS.memory} MiB if not given.", pattern=_SIZE),

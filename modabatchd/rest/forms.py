@@ -20,7 +20,10 @@ from modabatchd.rest.problems import HTTPRefusal
 
 _MULTIPART: Final = "multipart/form-data"
 _ENCODED: Final = "application/x-www-form-urlencoded"
+_GZIP: Final = b"\x1f\x8b"
 _LONGEST_NAME: Final = 1000
+#: Fields of a form at the most.
+MOST: Final = 1000
 #: A percent sign that begins no escape, and so stands for itself.
 _STRAY: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -115,10 +118,16 @@ class Encoded:
         self._name = b""
         self._in_value = False
         self._held = b""
+        self._ended = 0
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """See L{FormParser.feed}."""
+        if not self._ended and (self._held + data).startswith(_GZIP):
+            raise _malformed("It is a gzip'ed file as it is; send it as a field, 'curl -F job-bundle=@job.tar.gz URL'")
         *ended, last = (self._held + data).split(b"&")
+        self._ended += len(ended)
+        if self._ended > MOST:
+            raise _malformed(f"It has more than {MOST} fields, empty ones included")
         for piece in ended:
             yield from self._piece(piece)
             yield from self._end()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from modabatchd.errors import TooLarge
 from modabatchd.rest.front import Head
 from modabatchd.rest.problems import HTTPRefusal
+
+_ABSOLUTE: Final = re.compile(rb"https?://(?P<authority>[^/?#]+)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 
 #: Bytes of a body that nobody asked for and that are read all the same, so that the connection can be used on.
 UNWANTED: Final = 1 << 16
@@ -18,8 +22,8 @@ def check_framing(head: Head, version: bytes) -> None:
 
     @raise HTTPRefusal: there are several.
     """
-    if not head.path.startswith(b"/"):
-        raise malformed("The request's target is no path.", "Ask for a path that begins with a slash.")
+    if not head.path.startswith(b"/") or not _is_text(unquote_to_bytes(head.path)):
+        raise malformed("The request's target is no path in UTF-8.", "Ask for a path that begins with a slash.")
     codings = head.headers.getRawHeaders(b"Transfer-Encoding", [])
     chunked = [coding.lower() for coding in codings] == [b"chunked"] and version == b"HTTP/1.1"
     if codings and not chunked:
@@ -27,6 +31,24 @@ def check_framing(head: Head, version: bytes) -> None:
             "The request's Transfer-Encoding can be understood in several ways.",
             "Send a Content-Length, or chunks over HTTP/1.1.",
         )
+
+
+def _is_text(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def origin_form(target: bytes) -> tuple[bytes, bytes | None]:
+    """
+    A request's target as a path with its query, and the authority that it names itself, as a client of a proxy would.
+
+    That one counts instead of the Host header (RFC 9112, 3.2.2).
+    """
+    match = _ABSOLUTE.fullmatch(target)
+    return (target, None) if match is None else (match["path"] or b"/", match["authority"])
 
 
 def check_length(length: int | None, limit: int) -> None:

@@ -141,7 +141,7 @@ class Gathering:
             if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             cause = f"The spool's disk is full ({problem.strerror})."
-            raise NoSpace(cause, "Free disk space; nothing was accepted.") from problem
+            raise NoSpace(cause, "Have the operator make room on it; nothing was accepted.") from problem
 
     def _close(self) -> None:
         """In a worker, after the last block."""

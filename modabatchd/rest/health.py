@@ -16,10 +16,12 @@ class LoopHealth(msgspec.Struct, frozen=True):
     """
     One of the loops that drive the service.
 
+    @ivar well: whether its last round ended well, and not too long ago.
     @ivar failures: how many of its rounds in a row have failed.
     @ivar last_success: when a round last ended well, in seconds since the epoch.
     """
 
+    well: bool
     failures: int
     last_success: float | None
 
@@ -28,7 +30,7 @@ class Health(msgspec.Struct, frozen=True):
     """
     How the service is.
 
-    @ivar status: "degraded" while a loop fails, for instance because the scheduler is away; jobs are safe all the same.
+    @ivar status: "degraded" while a loop fails or hangs, for instance because the scheduler is away; jobs are safe.
     @ivar backend: what runs the jobs.
     """
 
@@ -45,9 +47,9 @@ class Pulse:
         self._backend = backend
         self._loops = loops
 
-    @operation("GET", "/health", "Whether the service is well", answers={200: Health})
+    @operation("GET", "/health", "Whether the service is well", tag="service", answers={200: Health})
     async def health(self, request: Any) -> Answer:
         """Answers at once, whatever else is slow or away; status tells whether anything is."""
-        loops = {name: LoopHealth(loop.failures, loop.last_success) for name, loop in self._loops.items()}
-        failing = any(loop.failures for loop in loops.values())
-        return Answer(Health("degraded" if failing else "ok", __version__, self._backend, loops))
+        loops = {name: LoopHealth(loop.well, loop.failures, loop.last_success) for name, loop in self._loops.items()}
+        well = all(loop.well for loop in loops.values())
+        return Answer(Health("ok" if well else "degraded", __version__, self._backend, loops))

@@ -8,22 +8,30 @@ from uuid import UUID
 
 import msgspec
 
-from modabatchd.errors import BundleError, UnknownAction, UnknownJob
+from modabatchd.errors import BundleError, FieldError, UnknownAction, UnknownJob
 from modabatchd.queue.control import Control
 from modabatchd.queue.form import parse_form
 from modabatchd.queue.interfaces import ISpool
-from modabatchd.queue.job import Action, Job
+from modabatchd.queue.job import Action, Artifact, Job
 from modabatchd.queue.submission import Submission
 from modabatchd.rest import listing
 from modabatchd.rest.download import send_file
-from modabatchd.rest.operations import Answer, operation, query
+from modabatchd.rest.operations import Answer, Parameter, operation, query
 from modabatchd.rest.representation import ActionTaken, JobEntry, JobView, Submitted, entry, submitted, view
 from modabatchd.rest.streaming import stream
 from modabatchd.store.interfaces import IStore, Listed, Selection
 from modabatchd.workers import IWorkers
 
-_SUFFIX: Final = {"output": ".tar.gz", "stdout": ".txt", "stderr": ".txt", "_userlog": ".txt"}
-_MEDIA: Final = {".tar.gz": "application/gzip", ".txt": "text/plain; charset=utf-8"}
+_ARCHIVE: Final = "application/gzip"
+_TEXT: Final = "text/plain"
+_CONDITIONS: Final = tuple(
+    Parameter(name=name, place="header", description=description, schema={"type": "string"})
+    for name, description in {
+        "Range": "One part of the file: bytes=FIRST-LAST, bytes=FIRST-, bytes=-LENGTH.",
+        "If-Range": "The ETag of the part that is there already; if the file is another one, all of it is sent.",
+        "If-None-Match": "ETags of what is there already; if the file is one of them, nothing is sent.",
+    }.items()
+)
 
 
 class Jobs:
@@ -47,6 +55,7 @@ class Jobs:
         changes=True,
         takes_submission=True,
         answers={201: Submitted, 202: Submitted},
+        headers={201: ("Location",), 202: ("Location",)},
         problems=(411, 415, 422, 503, 507),
     )
     async def submit_job(self, request: Any) -> Answer:
@@ -58,13 +67,23 @@ class Jobs:
             raise BundleError("missing", "The request has no body.", "Send a form with the field job-bundle.")
         received = await request.body.finished()
         try:
-            job = await self._submission.accept(received.draft, parse_form(received.fields))
-        finally:
+            form = parse_form(received.fields)
+        except FieldError:
             await self._spool.discard(received.draft)
+            raise
+        job = await self._submission.accept(received.draft, form)
         waits = job.backend_id is None and not job.state.final
         return Answer(submitted(job), 202 if waits else 201, headers={"Location": f"/jobs/{job.request.id}"})
 
-    @operation("GET", "/jobs", "List jobs", query=listing.PARAMETERS, answers={200: list[JobEntry]}, problems=(422,))
+    @operation(
+        "GET",
+        "/jobs",
+        "List jobs",
+        parameters=listing.PARAMETERS,
+        answers={200: list[JobEntry]},
+        headers={200: ("Link",)},
+        problems=(422,),
+    )
     async def list_jobs(self, request: Any) -> Answer | None:
         """
         All jobs, newest last.  With parameters, a page of those that fit all of them; a Link header leads to the next page.
@@ -107,8 +126,10 @@ class Jobs:
         "GET",
         "/jobs/<job_id>/artifacts/<artifact>",
         "Fetch a file of a job",
-        answers={200: "application/octet-stream", 206: "application/octet-stream", 304: None},
-        problems=(404, 416),
+        parameters=_CONDITIONS,
+        answers={200: (_ARCHIVE, _TEXT), 206: (_ARCHIVE, _TEXT), 304: None},
+        headers={200: ("Accept-Ranges", "ETag"), 206: ("Content-Range", "ETag")},
+        problems=(404, 412, 416),
     )
     async def get_artifact(self, request: Any, job_id: str, artifact: str) -> None:
         """
@@ -117,9 +138,9 @@ class Jobs:
         """
         job = await self._job(job_id)
         path = self._spool.artifact(job.request.id, artifact)
-        suffix = _SUFFIX[artifact]
-        filename = f"{job.request.id}-{artifact.lstrip('_')}{suffix}"
-        await send_file(request, path, _MEDIA[suffix], filename, job.state.final, self._readers)
+        media, suffix = (_ARCHIVE, "tar.gz") if artifact == Artifact.OUTPUT else (f"{_TEXT}; charset=utf-8", "txt")
+        filename = f"{job.request.id}-{artifact.lstrip('_')}.{suffix}"
+        await send_file(request, path, media, filename, job.state.final, self._readers)
 
     async def _act(self, job_id: str, action: Action) -> Answer:
         known = _canonical(job_id)
@@ -146,7 +167,7 @@ class Jobs:
             yield opening + msgspec.json.encode([entry(listed) for listed in page])[1:-1]
             opening = b","
             page = await self._store.page(Selection(), listing.LARGEST_PAGE, page[-1].seq)
-        yield b"]"
+        yield b"]\n"
 
 
 def _canonical(job_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -34,7 +34,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """
-    A parameter in the query of a URL.
+    A parameter in the query of a URL, or a header.
 
     @ivar schema: in JSON Schema.
     @ivar repeated: whether it may be given more than once.
@@ -44,6 +44,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     schema: Mapping[str, Any]
     repeated: bool = False
+    place: Literal["query", "header"] = "query"
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +55,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @ivar path: with C{<name>} where a segment of any text stands.
     @ivar changes: whether it changes something, so that a page of another site must not ask for it.
     @ivar takes_submission: whether its body is a submission; otherwise it needs none.
-    @ivar answers: the statuses of success, each with the type of its JSON body, or a media type.
+    @ivar answers: the statuses of success, each with the type of its JSON body, or its media types.
+    @ivar headers: of those, the headers that tell something.
     @ivar problems: the statuses of the problems that it may answer with, beside those that every operation may.
     @ivar hidden: whether it is left out of the description.
+    @ivar tag: the heading that it stands under there.
     """
 
     name: str
@@ -66,10 +69,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     changes: bool = False
     takes_submission: bool = False
-    query: tuple[Parameter, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
     answers: Mapping[int, Any] = MappingProxyType({})
+    headers: Mapping[int, tuple[str, ...]] = MappingProxyType({})
     problems: tuple[int, ...] = ()
     hidden: bool = False
+    tag: str = "jobs"
 
 
 def operation(methods: str, path: str, summary: str, **more: Any) -> Callable[[F], F]:

@@ -21,6 +21,7 @@ STATUSES: Final[Mapping[type[ModabatchError], int]] = MappingProxyType(
         errors.FieldError: 422,
         errors.TooLarge: 413,
         errors.NoSpace: 507,
+        errors.StoreAway: 503,
         errors.UnknownJob: 404,
         errors.UnknownAction: 400,
         errors.UnknownArtifact: 404,
@@ -31,7 +32,7 @@ STATUSES: Final[Mapping[type[ModabatchError], int]] = MappingProxyType(
     }
 )
 
-#: Seconds after which a client may ask again when the queue is away.
+#: Seconds after which a client may ask again when the queue or the store is away.
 _RETRY_AFTER: Final = "5"
 
 
@@ -109,12 +110,12 @@ def headers(error: ModabatchError) -> Mapping[str, str]:
     """The headers that belong to an error's response, beside its content type."""
     if isinstance(error, HTTPRefusal):
         return error.headers
-    return {"Retry-After": _RETRY_AFTER} if isinstance(error, errors.QueueAway) else {}
+    return {"Retry-After": _RETRY_AFTER} if isinstance(error, errors.QueueAway | errors.StoreAway) else {}
 
 
 def encode(document: Problem) -> bytes:
-    """The body of a response."""
-    return msgspec.json.encode(document)
+    """The body of a response, with a line's end, for terminals."""
+    return msgspec.json.encode(document) + b"\n"
 
 
 def _status(error: ModabatchError) -> int:

@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from modabatchd.config.settings import HTTPSettings
 from modabatchd.rest.channel import Channel, Deadlines
-from modabatchd.rest.framing import UNWANTED, check_framing, check_length
+from modabatchd.rest.framing import UNWANTED, check_framing, check_length, origin_form
 from modabatchd.rest.front import RESPONSE_HEADERS, Head
 from modabatchd.rest.interfaces import IBody, IFlow, Reception
 from modabatchd.rest.respond import respond_problem
@@ -66,6 +66,9 @@ class Request(server.Request):
         """Judge the request.  See Note [Before the body]."""
         self.content = BytesIO()
         channel = self.channel
+        channel._path, authority = origin_form(channel._path)
+        if authority is not None:
+            self.requestHeaders.setRawHeaders(b"Host", [authority])
         self.method, self.uri, self.clientproto = channel._command, channel._path, channel._version
         self.path = self.uri.partition(b"?")[0]
         try:
@@ -163,6 +166,7 @@ class Site(server.Site):
     """
 
     _log = Logger()
+    noisy = False
 
     def __init__(self, resource: IResource, receive: Reception, settings: HTTPSettings, reactor: IReactorTime) -> None:
         super().__init__(resource, Request, parsePOSTFormSubmission=False, timeout=None, reactor=reactor)

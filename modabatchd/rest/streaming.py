@@ -15,16 +15,20 @@ async def stream(request: Any, media: str, pieces: AsyncIterator[bytes]) -> None
     Write a response piece by piece and finish it; a client that leaves ends it early.
 
     @param media: its content type.
+    @raise Exception: whatever C{pieces} raises; the response is cut off then, and must not be finished.
     """
     request.setHeader(b"content-type", media.encode("ascii"))
     flow = _Flow()
     request.registerProducer(flow, True)
-    async for piece in pieces:
-        await flow.open()
-        if flow.stopped:
-            return
-        request.write(piece)
-    request.unregisterProducer()
+    try:
+        async for piece in pieces:
+            await flow.open()
+            if flow.stopped:
+                return
+            request.write(piece)
+    finally:
+        if not flow.stopped:
+            request.unregisterProducer()
     request.finish()
 
 

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from modabatchd.errors import FieldError, TooLarge
 from modabatchd.queue.form import check_name, repeated
 from modabatchd.queue.interfaces import IDraft, ISpool
-from modabatchd.rest.forms import Event, Field, form_parser
+from modabatchd.rest.forms import MOST, Event, Field, form_parser
 from modabatchd.rest.front import Head
 from modabatchd.rest.gathering import Gathering
 from modabatchd.rest.interfaces import IBody, IFlow
@@ -32,7 +32,6 @@ from modabatchd.workers import IWorkers
 _FILES: Final[Mapping[str, str]] = MappingProxyType({"job-bundle": "bundle.tar.gz", "job-input": "input"})
 #: Bytes of all texts with their names, and how many fields there may be.
 _LONGEST: Final = 1 << 20
-_MOST: Final = 1000
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -41,12 +40,10 @@ class Received(msgspec.Struct, frozen=True):
 
     @ivar draft: holds the files.
     @ivar fields: the texts, in the order in which they came.
-    @ivar has_bundle: whether C{bundle.tar.gz} is there.
     """
 
     draft: IDraft
     fields: tuple[tuple[str, str], ...]
-    has_bundle: bool
 
 
 @implementer(IBody)
@@ -142,7 +139,7 @@ class Upload:
     def _hand_out(self) -> None:
         if self._complete and self._draft is not None and self._waiter is not None:
             self._handed_out = True
-            self._waiter.callback(Received(self._draft, tuple(self._form.texts), "job-bundle" in self._form.sent))
+            self._waiter.callback(Received(self._draft, tuple(self._form.texts)))
 
     def _fail(self, failure: Failure) -> None:
         if self._problem is not None or self._handed_out:
@@ -206,8 +203,8 @@ class _Form:
 
     def _grow(self, size: int) -> None:
         self._size += size
-        if self._size > _LONGEST or self._count > _MOST:
-            cause = f"The form has more than {_MOST} fields, or texts of more than {_LONGEST} bytes."
+        if self._size > _LONGEST or self._count > MOST:
+            cause = f"The form has more than {MOST} fields, or texts of more than {_LONGEST} bytes."
             raise TooLarge(cause, "Send large data in the bundle or as job-input.")
 
     def _decoded(self) -> str:

@@ -55,11 +55,23 @@ class IStore(Interface):
     """
     What we promised: jobs, their history, and the outbox.  Every write is durable and atomic once its Deferred fires.
 
+    Every method may fail with L{modabatchd.errors.StoreAway}; a write may or may not be there then.
+
     The object also provides L{twisted.application.service.IService}: C{startService} opens the database (the migrations
     have been run by then), C{stopService} waits for what runs.
     """
 
     instance: str = Attribute("The UUID of this installation, made with the database; names our jobs in a shared queue.")
+
+    def schedd() -> Deferred[str | None]:
+        """The scheduler that the live jobs belong to; L{None} when none was remembered."""
+
+    def remember_schedd(name: str) -> Deferred[str]:
+        """
+        Record the scheduler that the jobs belong to from now on.  While there are live jobs, one that is recorded stays.
+
+        @return: the one that is recorded now.  When it is not C{name}, another one has our live jobs.
+        """
 
     def add(requests: Sequence[JobRequest]) -> Deferred[Sequence[Job]]:
         """Record jobs that the queue does not have yet, as idle.  An id that is there already is an error of the caller."""

@@ -6,6 +6,8 @@ Note [Two daemons at once]
 Two processes may be started on the same database.  The migrations run in one transaction, which PostgreSQL lets begin only
 with an advisory lock in hand.  A file of SQLite is not even a database before its first transaction, so its directory is
 locked around all of it; the second process finds the work done.
+
+That is about preparing.  What keeps a second daemon off a database that one works on is in L{modabatchd.store.claiming}.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,32 +24,37 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, insert, inspect, select, text
+from sqlalchemy import URL, Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from modabatchd.errors import StartupError
-from modabatchd.store.engines import preparing_engine, read_url
-from modabatchd.store.schema import VERSION_TABLE, installation
+from modabatchd.store.claiming import refuse_if_claimed
+from modabatchd.store.connecting import read_url, to_prepare
+from modabatchd.store.failures import reason
+from modabatchd.store.installing import instance, let_backend_have
+from modabatchd.store.schema import VERSION_TABLE
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 #: Any number will do, as long as no other program locks it in our database.
 _LOCK: Final = 0x6D6F6461
 
 
-def prepare(url: str) -> str:
+def prepare(url: str, backend: str | None = None) -> str:
     """
     Make the database if it is not there, see that it is sound and ours, and bring it up to date.  Blocking.
 
     No connection is left open, so the process may fork afterwards.
 
+    @param backend: what is going to run the jobs; L{None} when nothing is, and what is recorded stays.
     @return: the UUID of this installation, which is made with the database.
-    @raise StartupError: the database cannot be reached or used.
+    @raise StartupError: the database cannot be reached or used, another daemon works on it, or its live jobs are another
+        backend's.
     """
     parsed = read_url(url)
     with _told(parsed), _alone(parsed):
         engine = _engine(parsed)
         try:
-            return _prepare(engine)
+            return _prepare(engine, backend)
         finally:
             engine.dispose()
 
@@ -60,17 +66,20 @@ def migrations() -> Config:
     return config
 
 
-def _prepare(engine: Engine) -> str:
+def _prepare(engine: Engine, backend: str | None) -> str:
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             _check(connection)
         else:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        _refuse_others(connection)
+        if _refuse_others(connection):
+            refuse_if_claimed(connection, instance(connection))
         config = migrations()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        return _instance(connection)
+        if backend is not None:
+            let_backend_have(connection, backend)
+        return instance(connection)
 
 
 def _check(connection: Connection) -> None:
@@ -84,10 +93,11 @@ def _check(connection: Connection) -> None:
         raise sqlite3.DatabaseError(result)
 
 
-def _refuse_others(connection: Connection) -> None:
+def _refuse_others(connection: Connection) -> bool:
     """
     See that the database is empty, or that these migrations know it.
 
+    @return: whether they do.
     @raise StartupError: it is another program's, or of a newer release.
     """
     tables = inspect(connection).get_table_names()
@@ -99,20 +109,12 @@ def _refuse_others(connection: Connection) -> None:
     if not known.issuperset(found):
         cause = f"The database was made by a newer release of modabatchd (its revision is {', '.join(found)})."
         raise StartupError(cause, "Install that release again, or set store.url to another database.")
-
-
-def _instance(connection: Connection) -> str:
-    known: str | None = connection.scalar(select(installation.c.uuid))
-    if known is not None:
-        return known
-    made = str(uuid.uuid4())
-    connection.execute(insert(installation), {"uuid": made})
-    return made
+    return bool(found)
 
 
 def _engine(url: URL) -> Engine:
     try:
-        return preparing_engine(url)
+        return to_prepare(url)
     except ModuleNotFoundError:
         raise StartupError("PostgreSQL needs the package psycopg.", "Install modabatchd[postgresql].") from None
 
@@ -123,8 +125,7 @@ def _told(url: URL) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError) as problem:
-        lines = str(getattr(problem, "orig", problem) or problem).strip().splitlines() or [type(problem).__name__]
-        line = lines[0].rstrip(".:")
+        line = reason(problem).rstrip(".:")
         secret = url.password
         raise StartupError(*_advice(url, line.replace(str(secret), "***") if secret else line)) from None
 

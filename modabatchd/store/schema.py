@@ -34,8 +34,10 @@ def _job(primary_key: bool = False) -> Column[int]:
     return Column("job", _NUMBER, ForeignKey("jobs.seq", ondelete="CASCADE"), nullable=False, primary_key=primary_key)
 
 
-#: One row, the UUID of this installation.
-installation: Final = Table("installation", METADATA, Column("uuid", Text, primary_key=True))
+#: One row: the UUID of this installation, and to whom its live jobs belong; C{NULL} where that is not known.
+installation: Final = Table(
+    "installation", METADATA, Column("uuid", Text, primary_key=True), Column("backend", Text), Column("schedd", Text)
+)
 
 #: C{request} and C{sighting} hold JSON; what is searched for stands beside them.
 jobs: Final = Table(

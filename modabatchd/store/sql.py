@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Executable, Row
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from modabatchd.errors import NoSpace
+from modabatchd.errors import StoreAway
 from modabatchd.notifications.message import Delivery
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, StateChange
 from modabatchd.store import rows, statements
-from modabatchd.store.engines import read_url, reading_engine, writing_engine
+from modabatchd.store.calls import Calls
+from modabatchd.store.connecting import read_url, to_read, to_write
+from modabatchd.store.failures import meaning, unclaimed
 from modabatchd.store.interfaces import IStore, Listed, Progress, Selection
+from modabatchd.store.lines import Lines
+from modabatchd.store.pages import Pages
 from modabatchd.store.steps import Standing, plan
 from modabatchd.workers import IWorkers
 
@@ -25,39 +30,68 @@ R = TypeVar("R")
 
 #: How many ids one statement names: databases limit the number of parameters.
 _IDS: Final = 500
-#: PostgreSQL's code for a full disk.
-_DISK_FULL: Final = "53100"
+#: Seconds that the end waits for the threads: for calls in a hurry, and a little for what is cut then.
+_LAST_WAIT: Final = 4.0
 
 
 @implementer(IStore)
 class SQLStore(Service):
     """
-    See L{IStore}.  A full disk is told as L{NoSpace}; other errors of the database are SQLAlchemy's.
+    See L{IStore}.  A full disk is told as L{NoSpace}, a database that does not answer as L{StoreAway}; other errors of the
+    database are SQLAlchemy's.
 
     It connects when it is first asked for something, so the process may fork before that.
     """
 
-    def __init__(self, url: str, instance: str, writer: IWorkers, readers: IWorkers) -> None:
+    def __init__(
+        self,
+        url: str,
+        instance: str,
+        writer: IWorkers,
+        readers: IWorkers,
+        clock: IReactorTime | None = None,
+        allowed: Callable[[], bool] = lambda: True,
+    ) -> None:
         """
         @param url: of a database that L{modabatchd.store.preparing.prepare} has seen.
         @param instance: what it returned.
-        @param writer: one thread; see Note [One writer] in L{modabatchd.store.engines}.
+        @param writer: one thread; see Note [One writer] in L{modabatchd.store.connecting}.
         @param readers: a few threads, ten at most.
+        @param clock: for deadlines; L{None} waits as long as it takes.
+        @param allowed: whether the database is ours now, so that writes may be made; L{modabatchd.store.claiming.Claim.held}.
         """
         self.setName("store")
         self.instance = instance
-        self._writer = writer
-        self._readers = readers
         parsed = read_url(url)
-        self._writing = writing_engine(parsed)
-        self._reading = reading_engine(parsed)
-        self._under_way = 0
-        self._idle: Deferred[None] | None = None
+        self._writing = to_write(parsed)
+        self._reading = to_read(parsed)
+        self._clock = clock
+        self._allowed = allowed
+        self._pages = Pages()
+        self._writes = Calls(clock, "writing", writer, Lines(self._writing).cut, self._pages.forget)
+        self._reads = Calls(clock, "reading", readers, Lines(self._reading).cut)
+
+    def hurry(self) -> None:
+        """
+        The daemon is about to end: calls, those under way included, get only a few seconds from now on.
+
+        Services that stop before this one may wait for it.  Idempotent.
+        """
+        self._writes.hurry()
+        self._reads.hurry()
 
     def stopService(self) -> Deferred[None]:
-        """Wait for what runs, then close the connections.  The workers must still run."""
+        """Wait for what runs, though not long for a frozen database; then close the connections.  The workers still run."""
         super().stopService()
         return Deferred.fromCoroutine(self._close())
+
+    def schedd(self) -> Deferred[str | None]:
+        """See L{IStore.schedd}."""
+        return self._read(_only, statements.SCHEDD)
+
+    def remember_schedd(self, name: str) -> Deferred[str]:
+        """See L{IStore.remember_schedd}."""
+        return self._write(_remember_schedd, name)
 
     def add(self, requests: Sequence[JobRequest]) -> Deferred[Sequence[Job]]:
         """See L{IStore.add}."""
@@ -73,9 +107,13 @@ class SQLStore(Service):
         return self._read(_job, statements.GET, id=job_id)
 
     def page(self, selection: Selection, limit: int, after: int = 0) -> Deferred[Sequence[Listed]]:
-        """See L{IStore.page}."""
+        """See L{IStore.page} and Note [Pages that are remembered] in L{modabatchd.store.pages}."""
+        key, generation = (selection, limit, after), self._pages.generation
+        if (known := self._pages.get(key)) is not None:
+            return succeed(known)
         conditions = statements.conditions(selection)
-        return self._read(_each(rows.listed), statements.page(selection), limit=limit, after=after, **conditions)
+        found = self._read(_each(rows.listed), statements.page(selection), limit=limit, after=after, **conditions)
+        return found.addCallback(lambda page: self._pages.remember(key, page, generation))
 
     def live(self, after: int, limit: int) -> Deferred[Sequence[Job]]:
         """See L{IStore.live}."""
@@ -110,51 +148,53 @@ class SQLStore(Service):
         return self._write(_execute, statements.ABANDON, {"message_id": message_id, "time": at, "why": problem})
 
     async def _close(self) -> None:
-        if self._under_way:
-            self._idle = Deferred()
-            await self._idle
-        await self._writer.run(self._writing.dispose)
-        await self._readers.run(self._reading.dispose)
+        self.hurry()
+        idle = gatherResults([self._writes.idle(), self._reads.idle()], consumeErrors=True)
+        if self._clock is not None:
+            idle.addTimeout(_LAST_WAIT, self._clock)
+        with suppress(TimeoutError):
+            await idle
+        for closed in (self._writes.run(self._writing.dispose), self._reads.run(self._reading.dispose)):
+            with suppress(StoreAway):
+                await closed
 
     def _write(self, work: Callable[..., R], *args: Any) -> Deferred[R]:
-        return self._run(self._writer, self._in_transaction, work, *args)
+        return self._writes.run(self._in_transaction, work, *args)
 
     def _read(self, convert: Callable[[Sequence[Row[Any]]], R], statement: Executable, **values: Any) -> Deferred[R]:
-        return self._run(self._readers, self._fetch, convert, statement, values)
-
-    def _run(self, workers: IWorkers, work: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        self._under_way += 1
-        done: Deferred[Any] = workers.run(work, *args)
-        return done.addBoth(self._ended)
-
-    def _ended(self, result: R) -> R:
-        self._under_way -= 1
-        if not self._under_way and self._idle is not None:
-            self._idle.callback(None)
-        return result
+        return self._reads.run(self._fetch, convert, statement, values)
 
     def _in_transaction(self, work: Callable[..., R], *args: Any) -> R:
-        try:
-            with self._writing.begin() as connection:
-                return work(connection, *args)
-        except DBAPIError as problem:
-            if _full(problem):
-                cause = "The disk of the database is full; nothing was recorded."
-                raise NoSpace(cause, "Make room on it, then try again.") from problem
-            raise
+        if not self._allowed():
+            raise unclaimed()
+        with _told(), self._writing.begin() as connection:
+            return work(connection, *args)
 
     def _fetch(self, convert: Callable[[Sequence[Row[Any]]], R], statement: Executable, values: dict[str, Any]) -> R:
-        try:
+        with _told():
+            try:
+                return convert(self._fetch_once(statement, values))
+            except DBAPIError as problem:
+                if not problem.connection_invalidated or self._reads.hurried:
+                    raise
+            # PostgreSQL was restarted, and the connections that were open are gone: a second one is fresh.
             return convert(self._fetch_once(statement, values))
-        except DBAPIError as problem:
-            if not problem.connection_invalidated:
-                raise
-        # PostgreSQL was restarted, and the connections that were open are gone: a second one is fresh.
-        return convert(self._fetch_once(statement, values))
 
     def _fetch_once(self, statement: Executable, values: dict[str, Any]) -> Sequence[Row[Any]]:
         with self._reading.connect() as connection:
             return connection.execute(statement, values).all()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors that callers know what to do about are raised as ours."""
+    try:
+        yield
+    except SQLAlchemyError as problem:
+        known = meaning(problem)
+        if known is None:
+            raise
+        raise known from problem
 
 
 def _add(connection: Connection, requests: Sequence[JobRequest]) -> Sequence[Job]:
@@ -188,6 +228,11 @@ def _forget(connection: Connection, job_ids: Collection[str]) -> None:
         connection.execute(statements.FORGET, {"ids": ids})
 
 
+def _remember_schedd(connection: Connection, name: str) -> str:
+    connection.execute(statements.REMEMBER_SCHEDD, {"name": name})
+    return str(connection.scalar(statements.SCHEDD))
+
+
 def _execute(connection: Connection, statement: Executable, values: Any) -> None:
     """Execute a statement once, or once for each of several sets of values; for none of them not at all."""
     if values:
@@ -208,10 +253,9 @@ def _each(convert: Callable[[Row[Any]], R]) -> Callable[[Sequence[Row[Any]]], Se
     return lambda found: [convert(row) for row in found]
 
 
+def _only(found: Sequence[Row[Any]]) -> Any:
+    return found[0][0]
+
+
 def _first(row: Row[Any]) -> str:
     return str(row[0])
-
-
-def _full(problem: DBAPIError) -> bool:
-    code = getattr(problem.orig, "sqlite_errorcode", None)
-    return code == sqlite3.SQLITE_FULL or getattr(problem.orig, "sqlstate", None) == _DISK_FULL

@@ -15,13 +15,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Select, bindparam, delete, exists, func, insert, select, union_all, update
+from sqlalchemy import Column, ColumnElement, Select, bindparam, delete, exists, func, insert, or_, select, union_all, update
 from sqlalchemy.sql.selectable import Subquery
 
 from modabatchd.queue.job import JobState
 from modabatchd.store.interfaces import Selection
 from modabatchd.store.rows import CHANGE, DELIVERY, JOB, LISTED
-from modabatchd.store.schema import changes, jobs, labels, messages
+from modabatchd.store.schema import changes, installation, jobs, labels, messages
 
 _AFTER: Final[ColumnElement[Any]] = bindparam("after")
 _LIMIT: Final[ColumnElement[Any]] = bindparam("limit")
@@ -90,6 +90,17 @@ _TRIED: Final = (
 DELIVERED: Final = _TRIED.values(due=None, delivered=bindparam("time"))
 POSTPONE: Final = _TRIED.values(due=bindparam("time"), problem=bindparam("why"))
 ABANDON: Final = _TRIED.values(due=None, abandoned=bindparam("time"), problem=bindparam("why"))
+
+#: Whether there are jobs that are not over.
+ALIVE: Final = exists().where(jobs.c.state.in_([state.value for state in JobState if not state.final]))
+INSTANCE: Final = select(installation.c.uuid)
+BACKEND: Final = select(installation.c.backend)
+SCHEDD: Final = select(installation.c.schedd)
+#: What a scheduler has is not what another one has.
+REMEMBER_BACKEND: Final = update(installation).values(backend=bindparam("name"), schedd=None)
+REMEMBER_SCHEDD: Final = (
+    update(installation).where(or_(installation.c.schedd.is_(None), ~ALIVE)).values(schedd=bindparam("name"))
+)
 
 
 def page(selection: Selection) -> Select[Any]:

@@ -31,6 +31,24 @@ class StoreContract(OutboxContract):
         assert verifyObject(IService, store)
         assert str(uuid.UUID(store.instance)) == store.instance
 
+    # schedd
+
+    def test_scheduler(self, store: IStore, reopen: Callable[[], IStore]) -> None:
+        assert now(store.schedd()) is None
+        assert now(store.remember_schedd("one")) == now(store.schedd()) == "one"
+        assert now(store.remember_schedd("two")) == now(store.schedd()) == "two"
+        assert now(reopen().schedd()) == "two"
+
+    @pytest.mark.parametrize("state", sorted(set(JobState) - FINAL))
+    def test_scheduler_stays_while_there_are_live_jobs(self, store: IStore, state: JobState) -> None:
+        [job_id] = add(store)
+        step(store, job_id, state)
+        # The first one is told by whoever submits the first job, and may come late.
+        assert now(store.remember_schedd("one")) == "one"
+        assert now(store.remember_schedd("two")) == now(store.schedd()) == "one"
+        end(store, job_id)
+        assert now(store.remember_schedd("two")) == now(store.schedd()) == "two"
+
     # add
 
     def test_added_job(self, store: IStore) -> None:

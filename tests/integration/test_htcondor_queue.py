@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import LoopingCall, deferLater
 
 import modabatchd.queue
@@ -49,13 +49,29 @@ class Site:
             config_file=Path(os.environ["MODABATCH_TEST_CONDOR_CONFIG"]),
         )
         self.queues: list[HTCondorQueue] = []
+        self.remembered: str | None = None
 
     def queue(self, transfer: Any = "auto", deadlines: Deadlines = Deadlines(), **access: Any) -> HTCondorQueue:  # noqa: B008
         reached = Access(**{name: getattr(self.access, name) for name in Access.__struct_fields__} | access)
-        queue = HTCondorQueue(reactor, self.instance, WRAPPER, self.directory, os.environ, reached, transfer, deadlines)
+        queue = HTCondorQueue(
+            reactor,
+            self.instance,
+            WRAPPER,
+            self.directory,
+            os.environ,
+            reached,
+            transfer,
+            deadlines,
+            lambda: succeed(self.remembered),
+            self._remember,
+        )
         queue.startService()
         self.queues.append(queue)
         return queue
+
+    def _remember(self, name: str) -> Deferred[str]:
+        self.remembered = self.remembered or name
+        return succeed(self.remembered)
 
     def ticket(self, script: str, arguments: str = "", **request: Any) -> Ticket:
         job_id = str(uuid4())
@@ -420,9 +436,10 @@ async def test_a_submission_to_a_frozen_scheduler_is_there_once_or_never(site: S
     finally:
         os.kill(scheduler, signal.SIGCONT)
     await deferLater(reactor, 2.1)
-    at_once = await queue.find([lost.request.id])
+    patient = site.queue()
+    at_once = await patient.find([lost.request.id])
     await deferLater(reactor, 2)
-    assert set(await queue.find([lost.request.id])) == set(at_once)
+    assert set(await patient.find([lost.request.id])) == set(at_once)
 
 
 @pytest_twisted.ensureDeferred
@@ -514,6 +531,52 @@ async def test_an_unknown_scheduler_is_named(site: Site) -> None:
     queue = site.queue(schedd="nobody@nowhere")
     with pytest.raises(QueueAway, match="nobody@nowhere"):
         await queue.sightings()
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_the_scheduler_that_has_the_jobs_is_not_there_no_other_is_asked(site: Site) -> None:
+    site.remembered = "gone@nowhere"
+    queue = site.queue(schedd=None)
+    for call in (queue.sightings(), queue.find([str(uuid4())]), queue.submit([site.ticket("true")])):
+        with pytest.raises(QueueAway, match="gone@nowhere") as caught:
+            await call
+        assert caught.value.untouched
+        assert "queue.htcondor.schedd" in caught.value.cure
+    assert site.remembered == "gone@nowhere"
+    site.remembered = None
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_scheduler_is_remembered(site: Site) -> None:
+    queue = site.queue(schedd=None)
+    ticket = site.ticket("true")
+    await put(queue, ticket)
+    name = site.remembered
+    assert name == tool("condor_status", "-schedd", "-af", "Name").strip()
+    # A second life finds it by that name, and sees the same jobs.
+    assert [seen.job_id for seen in await site.queue(schedd=None).sightings()] == [ticket.request.id]
+    assert site.remembered == name
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_service_that_stops_waits_for_no_frozen_scheduler(site: Site) -> None:
+    queue = site.queue("spool", Deadlines(query=1000.0, submit=1000.0))
+    await put(queue, site.ticket("true"))
+    scheduler = scheduler_process()
+    os.kill(scheduler, signal.SIGSTOP)
+    try:
+        waiting: list[Deferred[Any]] = [queue.submit([site.ticket("true")]), queue.sightings()]
+        await deferLater(reactor, 0.5)
+        begun = time.monotonic()
+        queue.hurry()
+        for each in waiting:
+            with pytest.raises(QueueAway):
+                await each
+        await queue.stopService()
+        assert time.monotonic() - begun < 9.0
+    finally:
+        os.kill(scheduler, signal.SIGCONT)
+    assert not child_processes()
 
 
 @pytest_twisted.ensureDeferred

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import implementer
 
 from modabatchd.errors import QueueAway
+from modabatchd.queue.absence import Unreadable
 from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
 from modabatchd.queue.job import TRANSITIONS, Action, BackendId, JobState, Sighting
 
@@ -25,6 +26,7 @@ class MemoryQueue(Service):
     @ivar away: while it is true, every method of IQueue fails with L{QueueAway}, and does nothing.
     @ivar untouched: whether it says so then.
     @ivar refuse: asked for every ticket: why the queue refuses it, or L{None} to take it.
+    @ivar odd: ids of jobs that the queue shows in a way that cannot be read.
     @ivar tickets: what was submitted and taken, by job id.
     @ivar acts: every action that was asked for, as C{(action, backend ids, reason)}.
     """
@@ -33,6 +35,7 @@ class MemoryQueue(Service):
         self.name = "memory"
         self.away = False
         self.untouched = False
+        self.odd: set[str] = set()
         self.refuse: Callable[[Ticket], str | None] = lambda ticket: None
         self.tickets: dict[str, Ticket] = {}
         self.acts: list[tuple[Action, Sequence[BackendId], str]] = []
@@ -44,10 +47,17 @@ class MemoryQueue(Service):
         return self._answer(lambda: [self._take(ticket) for ticket in tickets])
 
     def sightings(self) -> Deferred[Sequence[Sighting]]:
-        return self._answer(lambda: [job for job in self._jobs.values() if job.backend_id not in self._acknowledged])
+        waiting = [job for job in self._jobs.values() if job.backend_id not in self._acknowledged]
+        return self._answer(lambda: [job for job in waiting if job.job_id not in self.odd])
 
     def find(self, job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
-        return self._answer(lambda: {job_id: self._jobs[job_id] for job_id in job_ids if job_id in self._jobs})
+        def find() -> Mapping[str, Sighting]:
+            there = {job_id: self._jobs[job_id] for job_id in job_ids if job_id in self._jobs}
+            if self.odd & there.keys():
+                raise Unreadable(self.odd & there.keys(), {job_id: there[job_id] for job_id in there.keys() - self.odd})
+            return there
+
+        return self._answer(find)
 
     def act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
         def act() -> Sequence[ActionResult]:

@@ -277,6 +277,124 @@ def test_stop_without_a_child() -> None:
     now(Stage().calls.stop())
 
 
+def no_process(protocol: ChildProcess) -> None:
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def test_a_child_that_cannot_be_started_is_tried_again() -> None:
+    stage = Stage()
+    works, stage.calls._spawn = stage.calls._spawn, no_process
+    for _ in range(3):
+        done, _ = stage.call()
+        stage.clock.advance(5)
+        with pytest.raises(QueueAway, match="temporarily unavailable") as caught:
+            now(done)
+        assert caught.value.untouched
+    stage.calls._spawn = works
+    good, _ = stage.call()
+    stage.clock.advance(5)
+    stage.ready()
+    stage.answer()
+    now(good)
+
+
+def test_stop_after_a_child_that_could_not_be_started() -> None:
+    stage = Stage()
+    stage.calls._spawn = no_process
+    done, _ = stage.call()
+    done.addErrback(lambda failure: failure.trap(QueueAway))
+    now(stage.calls.stop())
+    assert stage.clock.getDelayedCalls() == []
+
+
+def test_a_process_that_never_was_can_be_ended() -> None:
+    never = ChildProcess(lambda answer: None, lambda reason: None)
+    never.kill()
+    never.retire()
+
+
+def test_calls_hear_of_a_deadline_even_if_the_child_cannot_be_killed() -> None:
+    stage = Stage()
+    done, _ = stage.call(5)
+    stage.ready()
+
+    def deny(name: str) -> None:
+        raise PermissionError(name)
+
+    stage.child.signalProcess = deny  # type: ignore[method-assign]
+    with pytest.raises(PermissionError):
+        stage.clock.advance(5)
+    with pytest.raises(QueueAway):
+        now(done)
+
+
+def test_sending_files_may_take_longer_than_the_rest() -> None:
+    stage = Stage()
+    parts: list[Any] = []
+    done = stage.calls.call(Ping(), 5, parts.append, sending=100)
+    stage.ready()
+    stage.clock.advance(4)
+    stage.child.say(Answer(0, last=False, sending=True))
+    stage.clock.advance(99)
+    assert not done.called
+    stage.child.say(Answer(0, last=False, sending=False))
+    stage.clock.advance(4)
+    assert not done.called
+    stage.clock.advance(1)
+    with pytest.raises(QueueAway, match="within 5 s"):
+        now(done)
+    assert parts == []
+
+
+def test_files_that_are_not_sent_in_time() -> None:
+    stage = Stage()
+    done = stage.calls.call(Ping(), 5, lambda part: None, sending=100)
+    stage.ready()
+    stage.child.say(Answer(0, last=False, sending=True))
+    stage.clock.advance(100)
+    with pytest.raises(QueueAway, match="within 100 s"):
+        now(done)
+
+
+def test_a_call_names_the_scheduler() -> None:
+    stage = Stage()
+    stage.calls.call(Ping(), 5, lambda part: None, "main@host")
+    stage.ready()
+    assert [request.schedd for request in stage.child.heard] == ["main@host"]
+
+
+def test_in_a_hurry_calls_end_soon() -> None:
+    stage = Stage()
+    long, waiting = stage.call(3600)[0], stage.call(3600)[0]
+    stage.ready()
+    stage.clock.advance(1)
+    stage.calls.hurry(5)
+    stage.clock.advance(4)
+    late, _ = stage.call(3600)
+    assert not long.called
+    stage.clock.advance(1)
+    for done in (long, waiting, late, stage.call()[0]):
+        with pytest.raises(QueueAway, match="being stopped"):
+            now(done)
+    stage.clock.advance(PAUSE)
+    with pytest.raises(QueueAway, match="being stopped"):
+        now(stage.call()[0])
+    assert len(stage.children) == 1
+
+
+def test_in_a_hurry_what_ends_in_time_ends_well() -> None:
+    stage = Stage()
+    first, _ = stage.call(2)
+    stage.ready()
+    stage.calls.hurry(5)
+    stage.answer()
+    now(first)
+    second, _ = stage.call(2)
+    stage.clock.advance(2)
+    with pytest.raises(QueueAway, match="within 2 s"):
+        now(second)
+
+
 class Rounds:
     def __init__(self) -> None:
         self.sent: list[tuple[list[int], Deferred[Any]]] = []

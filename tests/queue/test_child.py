@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from modabatchd.queue.htcondor import frames
 from modabatchd.queue.htcondor.classads import Group
 from modabatchd.queue.htcondor.environment import Access, child_environment
 from modabatchd.queue.htcondor.frames import Answer, Request, Splitter, pack, unpack_answer, unpack_request
+from modabatchd.queue.htcondor.sending import pieces
 
 htcondor2 = pytest.importorskip("htcondor2", reason="the extra htcondor is not installed", exc_type=ImportError)
 
@@ -209,3 +211,141 @@ def test_environment() -> None:
 
 def test_environment_leaves_the_search_to_htcondor() -> None:
     assert not {"CONDOR_CONFIG", "_CONDOR_COLLECTOR_HOST", "_CONDOR_SCHEDD_HOST"} & set(child_environment({}, Access()))
+
+
+class Odd:
+    """An ad one value of which cannot be had."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["Good", "Bad", "Last"])
+
+    def get(self, name: str) -> Any:
+        if name == "Bad":
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        return name
+
+
+def test_a_value_that_cannot_be_had_is_left_out() -> None:
+    from modabatchd.queue.htcondor.child import _parts
+
+    assert list(_parts([Odd()])) == [[{"Good": "Good", "Last": "Last"}]]
+
+
+def test_a_defect_ends_one_call_and_not_the_child(capfd: pytest.CaptureFixture[str]) -> None:
+    from modabatchd.queue.htcondor.child import Scheduler, _answer
+
+    class Defective(Scheduler):
+        def _carry_out(self, operation: frames.Operation) -> Iterator[Any]:
+            yield ["a part"]
+            raise SystemError("returned a result with an exception set")
+
+    [answer] = _answer(Defective(), Request(3, frames.Ping()))
+    assert answer.problem is not None
+    assert (answer.id, answer.problem.kind, answer.problem.untouched) == (3, "away", False)
+    assert "exception set" in answer.problem.cause
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_child_asks_no_other_scheduler_than_it_is_told() -> None:
+    from modabatchd.queue.htcondor.child import Scheduler, _answer
+
+    scheduler = Scheduler()
+    looked: list[str] = []
+
+    class Here(Scheduler):
+        def _carry_out(self, operation: frames.Operation) -> Iterator[Any]:
+            if self._location is None:
+                looked.append(self._only)
+                self._location = htcondor2.Collector  # Anything that is not None.
+            yield None
+
+    scheduler = Here()
+    for name in ("", "", "main@host", "main@host", "", "other@host"):
+        list(_answer(scheduler, Request(1, frames.Ping(), name)))
+    assert looked == ["", "main@host", "", "other@host"]
+
+
+def test_what_is_sent_together_is_small(tmp_path: Path) -> None:
+    rows = []
+    for number, size in enumerate((1, 2, 40 << 20, 3, 9 << 20, 9 << 20)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        with (directory / "bundle.tar.gz").open("wb") as bundle:
+            bundle.truncate(size)
+        rows.append({"modabatch_directory": str(directory)})
+    sent = pieces({"transfer_input_files": "bundle.tar.gz, launch.sh"}, rows)
+    assert [[Path(row["modabatch_directory"]).name for row in piece] for piece in sent] == [
+        ["0", "1"],
+        ["2"],
+        ["3", "4"],
+        ["5"],
+    ]
+
+
+def test_each_piece_is_told_before_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modabatchd.queue.htcondor.child import Scheduler
+
+    told: list[bool] = []
+
+    class Result:
+        def cluster(self) -> int:
+            return 7
+
+        def first_proc(self) -> int:
+            return 0
+
+    class Schedd:
+        def submit(self, *arguments: Any, **more: Any) -> Result:
+            assert told.count(True) == told.count(False)
+            return Result()
+
+        def spool(self, result: Result) -> None:
+            assert told[-1]
+
+        def query(self, *arguments: Any, **more: Any) -> list[Any]:
+            return []
+
+    class Sending(Scheduler):
+        def _schedd(self) -> Any:
+            return Schedd()
+
+    row = {"modabatch_directory": str(tmp_path)}
+    for name in ("bundle.tar.gz", "launch.sh"):
+        (tmp_path / name).touch()
+    os.truncate(tmp_path / "bundle.tar.gz", 40 << 20)
+    group = Group({"transfer_input_files": "bundle.tar.gz, launch.sh"}, [row, row])
+    assert Sending(told.append)._submit_all(group, spool=True) == [(7, 0), (7, 0)]
+    assert told == [True, False, True, False]
+
+
+class Lone:
+    """A collector that knows one scheduler, which is on another machine."""
+
+    def locate(self, kind: Any) -> Any:
+        raise htcondor2.HTCondorException("Unable to locate daemon")
+
+    def query(self, kind: Any, constraint: str | None, projection: Any) -> list[dict[str, str]]:
+        return [{"Name": "other@host"}] if constraint is None or "other@host" in constraint else []
+
+
+def test_the_only_scheduler_is_taken_if_this_machine_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modabatchd.queue.htcondor import child as program
+
+    monkeypatch.setattr(htcondor2, "Collector", Lone)
+    monkeypatch.setattr(htcondor2, "param", {"DAEMON_LIST": "MASTER, STARTD"})
+    assert program._find_schedd("")["Name"] == "other@host"
+    monkeypatch.setattr(htcondor2, "param", {"DAEMON_LIST": "MASTER, SCHEDD"})
+    with pytest.raises(program.Failure) as caught:
+        program._find_schedd("")
+    assert caught.value.problem.untouched
+
+
+def test_the_scheduler_that_has_the_jobs_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modabatchd.queue.htcondor import child as program
+
+    monkeypatch.setattr(htcondor2, "Collector", Lone)
+    assert program._only_schedd("other@host")["Name"] == "other@host"
+    with pytest.raises(program.Failure) as caught:
+        program._only_schedd("main@host")
+    assert (caught.value.problem.kind, caught.value.problem.untouched) == ("elsewhere", True)
+    assert "main@host" in caught.value.problem.cause

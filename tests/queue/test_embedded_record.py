@@ -165,3 +165,11 @@ def test_which_processes_belong_to_a_run() -> None:
     assert set(kin({3}, everything)) == {runner, wrapper, script, orphan}
     # A runner that has not left the daemon's session yet takes nobody with it.
     assert set(kin({7}, everything)) == {stranger}
+
+
+def test_a_problem_that_is_not_the_jobs_lets_it_try_again() -> None:
+    outcome = Outcome(ended=1.0, problem="too many open files", transient=True)
+    each = record.ended(running(), outcome)
+    assert (each.sighting.state, each.settled, each.completions) == (JobState.IDLE, 1, 0)
+    held = after(running(), Action.HOLD)
+    assert record.ended(held, outcome).sighting.state is JobState.HELD

@@ -17,8 +17,27 @@ DAY = 86400.0
 MONTH = 30 * DAY
 
 
-def retention(world: World, keep: float = MONTH) -> Retention:
-    return Retention(world.clock, world.store, world.spool, keep)
+class Steady:
+    """A clock that nobody sets: it goes at the pace of the world's, but for the leaps that the test lets that one make."""
+
+    def __init__(self, world: World) -> None:
+        self._clock = world.clock
+        self.leaps = 0.0
+
+    def __call__(self) -> float:
+        return self._clock.seconds() - self.leaps
+
+    def leap(self, seconds: float) -> None:
+        self.leaps += seconds
+        self._clock.rightNow += seconds
+
+
+def retention(world: World, keep: float = MONTH, steady: Steady | None = None, more: list[bool] | None = None) -> Retention:
+    """After the first sweep of its life, which deletes nothing."""
+    asked = [] if more is None else more
+    sweeping = Retention(world.clock, world.store, world.spool, keep, steady or Steady(world), lambda: asked.append(True))
+    now(sweeping.sweep())
+    return sweeping
 
 
 def over(world: World, told: bool = True) -> str:
@@ -196,3 +215,71 @@ def test_what_cannot_be_deleted_holds_nothing_up_and_is_tried_again(world: World
     world.clock.advance(DAY)
     now(sweeping.sweep())
     assert world.kept() == set()
+
+
+def test_the_first_sweep_deletes_nothing(world: World) -> None:
+    job_id, old = over(world), stray(world, 20 * MONTH)
+    world.clock.advance(10 * MONTH)
+    sweeping = Retention(world.clock, world.store, world.spool, MONTH, Steady(world))
+    now(sweeping.sweep())
+    assert known(world, job_id)
+    assert old in world.kept()
+    now(sweeping.sweep())
+    assert not known(world, job_id)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_clock_that_leaps_deletes_nothing_for_a_day(world: World, back: bool, events: list[dict[str, Any]]) -> None:
+    job_id, steady = over(world), Steady(world)
+    young = stray(world, 0)
+    sweeping = retention(world, steady=steady)
+    world.clock.advance(600)
+    now(sweeping.sweep())
+    steady.leap(2 * MONTH)
+    for _ in range(23):
+        now(sweeping.sweep())
+        world.clock.advance(3600)
+    assert known(world, job_id)
+    assert young in world.kept()
+    assert len([event for event in events if "clock was set" in event["log_format"]]) == 1
+    if back:
+        steady.leap(-2 * MONTH)
+    for _ in range(26):
+        now(sweeping.sweep())
+        world.clock.advance(3600)
+    assert known(world, job_id) == back
+
+
+def test_small_corrections_of_the_clock_are_no_leaps(world: World) -> None:
+    job_id, steady = over(world), Steady(world)
+    world.clock.advance(MONTH + 1)
+    sweeping = retention(world, steady=steady)
+    steady.leap(1.5)
+    now(sweeping.sweep())
+    assert not known(world, job_id)
+
+
+def test_a_clock_that_is_set_a_little_again_and_again_leaps(world: World) -> None:
+    job_id, steady = over(world), Steady(world)
+    sweeping = retention(world, keep=600, steady=steady)
+    for _ in range(20):
+        steady.leap(45)
+        now(sweeping.sweep())
+    assert known(world, job_id)
+
+
+def test_one_sweep_does_not_hold_up_the_stop_of_the_service(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modabatchd.queue.retention._STEP", 2)
+    monkeypatch.setattr("modabatchd.queue.retention._MOST", 3)
+    for _ in range(5):
+        over(world)
+    strays = {stray(world, MONTH + 1) for _ in range(5)}
+    world.clock.advance(MONTH + 1)
+    for job_id in strays:
+        grow_old(world, job_id, MONTH + 1)
+    more: list[bool] = []
+    sweeping = retention(world, more=more)
+    now(sweeping.sweep())
+    assert (world.stored(), len(strays & world.kept()), more) == (2, 2, [True])
+    now(sweeping.sweep())
+    assert (world.stored(), world.kept(), more) == (0, set(), [True])

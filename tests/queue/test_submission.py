@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 
 from modabatchd.errors import BundleError, NoSpace, QueueAway
 from modabatchd.queue.form import SubmissionForm
@@ -15,7 +16,7 @@ from modabatchd.queue.interfaces import Ticket
 from modabatchd.queue.job import JobState, Resources
 from tests.deferreds import now
 from tests.queue.test_bundle import member, pack
-from tests.queue.world import GRACE, SETTLE, URL, Broken, World
+from tests.queue.world import GRACE, PATIENCE, SETTLE, URL, Broken, World
 
 
 def test_a_job_goes_to_the_queue_as_it_was_asked_for(world: World) -> None:
@@ -150,7 +151,8 @@ def test_but_not_after_a_try_whose_outcome_is_unknown(world: World) -> None:
     world.accept()
     world.real_queue.away = False
     world.queue.before = {"submit"}
-    world.repair()
+    with pytest.raises(Broken):
+        world.repair()
     world.queue.before = set()
     world.repair(SETTLE / 2)
     assert world.real_queue.tickets == {}
@@ -207,7 +209,8 @@ def test_every_failed_try_starts_the_settling_time_anew(world: World) -> None:
     world.real_queue.away = False
     world.queue.before = {"submit"}
     for _ in range(12):
-        world.repair(SETTLE / 4)
+        with suppress(Broken):
+            world.repair(SETTLE / 4)
     assert world.queue.calls.count("submit") == 1 + 2
     world.queue.before = set()
     world.wait_out(world.repair)
@@ -238,7 +241,92 @@ def test_while_a_submission_is_under_way_nobody_submits_the_job_again(world: Wor
     world.wait_out(world.repair)
     assert world.queue.calls == ["submit"]
     gate.callback(None)
-    assert now(accepting).backend_id is not None
+    assert world.job(now(accepting).request.id).backend_id is not None
+
+
+def test_nobody_waits_long_for_a_queue_that_is_slow(world: World) -> None:
+    gate: Deferred[None] = Deferred()
+    world.queue.gates = {"submit": gate}
+    accepting = Deferred.fromCoroutine(world.submission.accept(world.draft(), SubmissionForm()))
+    world.clock.advance(PATIENCE - 1)
+    assert not accepting.called
+    world.clock.advance(1)
+    job = now(accepting)
+    assert (job.backend_id, job.state) == (None, JobState.IDLE)
+    world.wait_out(world.repair)
+    gate.callback(None)
+    assert world.job(job.request.id).backend_id is not None
+    world.wait_out(world.repair)
+    assert world.queue.calls == ["submit"]
+
+
+def test_a_submission_that_fails_after_all_is_repaired(world: World, events: list[dict[str, Any]]) -> None:
+    gate: Deferred[None] = Deferred()
+    submit = world.real_queue.submit
+    world.real_queue.submit = lambda tickets: gate.addCallback(lambda _: submit(tickets))  # type: ignore[method-assign]
+    accepting = Deferred.fromCoroutine(world.submission.accept(world.draft(), SubmissionForm()))
+    world.clock.advance(PATIENCE)
+    job = now(accepting)
+    world.real_queue.away = True
+    gate.callback(None)
+    world.real_queue.away, world.real_queue.submit = False, submit  # type: ignore[method-assign]
+    world.wait_out(world.repair)
+    assert set(world.real_queue.tickets) == {job.request.id}
+    assert not [event for event in events if "log_failure" in event]
+
+
+def test_the_loop_that_repairs_does_not_wait_long_either(world: World) -> None:
+    world.real_queue.away = world.real_queue.untouched = True
+    world.accept()
+    world.real_queue.away = False
+    gate: Deferred[None] = Deferred()
+    world.queue.gates = {"submit": gate}
+    repairing = Deferred.fromCoroutine(world.submission.repair())
+    assert not repairing.called
+    world.clock.advance(PATIENCE)
+    now(repairing)
+    world.wait_out(world.repair)
+    gate.callback(None)
+    assert len(world.real_queue.tickets) == 1
+
+
+def test_a_queue_that_takes_nothing_makes_each_repair_fail(world: World, events: list[dict[str, Any]]) -> None:
+    """So that the loop tells it once, backs off, and the service shows that it is not well."""
+    deny(world)
+    job = world.accept()
+    assert job.backend_id is None
+    told = len(world.trouble(events))
+    for _ in range(5):
+        with pytest.raises(QueueAway, match="not let in"):
+            world.repair()
+    assert len(world.trouble(events)) == told
+    del world.real_queue.submit  # type: ignore[method-assign]
+    world.repair()
+    assert world.job(job.request.id).backend_id is not None
+
+
+def deny(world: World) -> None:
+    """Let the queue be asked, but take nothing."""
+
+    def submit(tickets: Any) -> Any:
+        return fail(QueueAway("You are not let in.", "Get a token.", untouched=True))
+
+    world.real_queue.submit = submit  # type: ignore[method-assign]
+
+
+def test_a_job_that_cannot_be_read_is_not_submitted_again(world: World) -> None:
+    world.queue.after = {"submit"}
+    odd = world.accept().request.id
+    world.queue.after, world.queue.before = set(), {"submit"}
+    lost = world.accept().request.id
+    world.queue.before = set()
+    world.real_queue.odd = {odd}
+    world.wait_out(world.repair)
+    assert set(world.real_queue.tickets) == {odd, lost}
+    assert (world.job(odd).backend_id, world.job(lost).backend_id is None) == (None, False)
+    world.real_queue.odd = set()
+    world.repair()
+    assert world.job(odd).backend_id is not None
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -273,3 +273,30 @@ def test_a_sighting_brings_the_number_of_a_job_that_had_none(world: World) -> No
     world.look()
     job = world.job(job_id)
     assert job.backend_id == msgspec.structs.asdict(world.real_queue._jobs[job_id])["backend_id"]
+
+
+def test_a_job_that_cannot_be_read_is_neither_gone_nor_in_the_way_of_others(world: World) -> None:
+    odd, gone, fine = world.submitted(), world.submitted(), world.submitted()
+    world.look()
+    world.real_queue.odd = {odd}
+    world.real_queue.vanish(gone)
+    world.real_queue.finish(fine)
+    world.wait_out(world.look)
+    assert (world.state(odd), world.state(gone), world.state(fine)) == (IDLE, REMOVED, COMPLETED)
+    world.real_queue.odd = set()
+    world.real_queue.finish(odd)
+    world.look()
+    assert world.state(odd) is COMPLETED
+
+
+def test_strangers_that_are_gone_are_forgotten(world: World, events: list[dict[str, Any]]) -> None:
+    stranger = world.new_id()
+    directory = world.spool.directory(stranger)
+    directory.mkdir(parents=True)
+    now(world.real_queue.submit([Ticket(JobRequest(id=stranger, submitted=0.0), directory)]))
+    world.look()
+    hidden = world.real_queue._jobs.pop(stranger)
+    world.look()
+    world.real_queue._jobs[stranger] = hidden
+    world.look()
+    assert len(world.trouble(events)) == 2

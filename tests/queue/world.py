@@ -31,6 +31,7 @@ from tests.run_now import RunNow
 
 URL = "http://receiver.example.org/done"
 SETTLE = 60.0
+PATIENCE = 10.0
 
 
 class Broken(Exception):
@@ -123,6 +124,7 @@ class World:
             BundleLimits(),
             SETTLE,
             self.new_id,
+            PATIENCE,
         )
         self.control = Control(self.queue, self.store, self.watching, self._wake)
         self.submission.resume(now(self.watching.load()))

@@ -3,20 +3,21 @@
 import io
 import tarfile
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from twisted.internet.defer import fail
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
+from twisted.web.client import ResponseFailed
 
 from modabatchd.config.settings import HTTPSettings
 from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
 from modabatchd.queue.form import FIELDS
-from modabatchd.queue.job import Action, JobState
+from modabatchd.queue.job import Action, JobRequest, JobState
 from modabatchd.queue.rounds import Rounds
 from modabatchd.queue.spool import FileSpool
 from modabatchd.queue.submission import Submission
@@ -29,6 +30,7 @@ from modabatchd.rest.jobs import Jobs
 from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
 from modabatchd.rest.upload import Upload
+from modabatchd.store.interfaces import Selection
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
 from tests.deferreds import now
@@ -211,6 +213,20 @@ def test_a_job_has_the_keys_of_the_seed_with_its_types(service: Service) -> None
     assert job["host"] == "node.example.org"
 
 
+def test_a_run_that_was_over_at_the_first_look_is_in_the_history(service: Service) -> None:
+    job_id = service.submit()
+    service.clock.advance(1)
+    service.queue.start(job_id)
+    service.clock.advance(1)
+    service.queue.finish(job_id)
+    service.clock.advance(1)
+    service.look()
+    job = service.job(job_id)
+    assert job["previous_job_status"] == "running"
+    assert [change["job_status"] for change in job["history"]] == ["idle", "running", "completed"]
+    assert job["history"][1]["since"] == job["job_start_date"] == "Tue, 14 Nov 2023 22:13:21 -0000"
+
+
 def test_a_signal_and_a_hold_reason_show(service: Service) -> None:
     killed, held = service.submit(), service.submit()
     service.queue.finish(killed, exit_signal=9)
@@ -231,18 +247,24 @@ def test_the_list_is_an_array_with_the_newest_last(service: Service) -> None:
 
 
 def test_a_list_of_thousands_is_streamed_whole(service: Service) -> None:
-    ticket = service.submit()
-    request = service.queue.tickets[ticket].request
-    numbers = count()
-
-    def another() -> Any:
-        return type(request)(id=str(UUID(int=next(numbers))), submitted=1.0)
-
-    now(service.store.add([another() for _ in range(2500)]))
+    service.submit()
+    now(service.store.add([JobRequest(id=str(UUID(int=number)), submitted=1.0) for number in range(2500)]))
     listed = service.client.get("/jobs").json()
     assert len(listed) == 2501
     assert len({entry["id"] for entry in listed}) == 2501
     assert listed[-1]["id"] == str(UUID(int=2499))
+
+
+def test_a_list_that_fails_in_the_middle_does_not_look_complete(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    now(service.store.add([JobRequest(id=str(UUID(int=number)), submitted=1.0) for number in range(2500)]))
+    whole = service.store.page
+
+    def page(selection: Selection, limit: int, after: int = 0) -> Any:
+        return whole(selection, limit, after) if after < 2000 else fail(ZeroDivisionError())
+
+    monkeypatch.setattr(service.store, "page", page)
+    with pytest.raises(ResponseFailed):
+        service.client.get("/jobs")
 
 
 def test_pages_follow_each_other(service: Service) -> None:

@@ -168,7 +168,8 @@ def test_a_client_that_does_not_read_has_gone() -> None:
         ("nonsense",),
         ("GET  HTTP/1.1", HOST),
         ("GET / HTTP/9.9", HOST),
-        ("GET http://localhost/ HTTP/1.1", HOST),
+        ("GET ftp://localhost/ HTTP/1.1", HOST),
+        ("GET /%ff HTTP/1.1", HOST),
         ("OPTIONS * HTTP/1.1", HOST),
         ("GET / HTTP/1.1", "no colon"),
         ("GET / HTTP/1.1", "a b: c"),
@@ -241,3 +242,12 @@ def test_no_sequence_of_requests_makes_it_fall_over(pieces: list[str], step: int
     wire.clock.advance(1000)
     wire.lose()
     assert wire.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(("target", "path"), [("http://a:5000/x?y=z", b"/x"), ("HTTPS://a:5000", b"/")])
+def test_a_target_that_names_its_host_counts_instead_of_the_header(target: str, path: bytes) -> None:
+    wire = Wire()
+    assert wire.ask(f"GET {target} HTTP/1.1", "Host: evil.example").endswith(b"GET " + path)
+    [head] = wire.heads
+    assert (head.path, head.headers.getRawHeaders("Host")) == (path, ["a:5000"])
+    wire.lose()

@@ -106,3 +106,17 @@ def test_of_a_file_that_still_grows_nothing_can_be_relied_on() -> None:
     assert chosen(None, If_None_Match="*", If_Modified_Since=DATE) == WHOLE
     assert chosen(None, Range="bytes=10-", If_Range='"tag"') == WHOLE
     assert chosen(None, Range="bytes=10-") == Part(206, 10, 90)
+
+
+@pytest.mark.parametrize("condition", [{"If_Match": '"x", "tag"'}, {"If_Match": "*"}, {"If_Unmodified_Since": DATE}])
+def test_the_file_that_a_client_wants_a_part_of(condition: dict[str, str]) -> None:
+    assert chosen(Range="bytes=10-", **condition) == Part(206, 10, 90)
+
+
+@pytest.mark.parametrize(
+    "condition", [{"If_Match": '"other"'}, {"If_Match": 'W/"tag"'}, {"If_Unmodified_Since": "Tue, 14 Nov 2023 22:13:19 GMT"}]
+)
+def test_a_part_of_a_file_that_is_another_one_now(condition: dict[str, str]) -> None:
+    with pytest.raises(HTTPRefusal) as caught:
+        chosen(Range="bytes=10-", **condition)
+    assert caught.value.status == 412

@@ -87,7 +87,7 @@ def test_a_whole_file(shelf: Shelf) -> None:
     assert headers["content-type"] == "application/gzip"
     assert headers["content-length"] == "1024"
     assert headers["accept-ranges"] == "bytes"
-    assert headers["content-disposition"] == "attachment; filename*=utf-8''name.tar.gz"
+    assert headers["content-disposition"] == "attachment; filename=\"name.tar.gz\"; filename*=utf-8''name.tar.gz"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["etag"].startswith('"')
     assert headers["last-modified"].endswith(" gmt")
@@ -173,7 +173,7 @@ def test_what_is_added_meanwhile_is_not_sent(tmp_path: Path) -> None:
 
 def test_a_name_outside_ascii(shelf: Shelf) -> None:
     _, headers, _ = shelf.get(filename='ü"\r\n.txt')
-    assert headers["content-disposition"] == "attachment; filename*=utf-8''%c3%bc%22%0d%0a.txt"
+    assert headers["content-disposition"] == "attachment; filename=\"____.txt\"; filename*=utf-8''%c3%bc%22%0d%0a.txt"
 
 
 def missing(path: Path) -> None:

@@ -40,7 +40,6 @@ def test_a_form_becomes_a_draft_and_texts(place: Place) -> None:
         multipart({"job-name": "näme", "job-label": ["a=1", "b=2"]}, {"job-bundle": b"B", "job-input": b"I"})
     )
     assert received.fields == (("job-name", "näme"), ("job-label", "a=1"), ("job-label", "b=2"))
-    assert received.has_bundle
     assert files(received) == {"bundle.tar.gz": b"B", "input": b"I"}
     assert place.left() == [received.draft.directory]
 
@@ -78,7 +77,7 @@ def test_both_encodings_arrive_byte_for_byte(
 
 def test_no_bundle(place: Place) -> None:
     received = place.receive(b"job-name=x", ENCODED)
-    assert not received.has_bundle
+    assert not (received.draft.directory / "bundle.tar.gz").exists()
     assert files(received) == {}
 
 
@@ -90,7 +89,6 @@ def test_a_browsers_blank_inputs_were_not_sent(place: Place) -> None:
 
 def test_an_empty_file_was_sent(place: Place) -> None:
     received = place.receive(multipart({}, {"job-bundle": b""}))
-    assert received.has_bundle
     assert files(received) == {"bundle.tar.gz": b""}
 
 
@@ -260,6 +258,12 @@ def test_what_arrives_counts_against_the_quota(tmp_path: Path) -> None:
     upload.abort()
     assert place.left() == []
     assert place.spool.used == 0
+
+
+def test_a_flood_of_empty_fields_is_refused(place: Place) -> None:
+    upload = place.upload(ENCODED)
+    with pytest.raises(HTTPRefusal):
+        upload.write(b"&" * 65536)
 
 
 def test_a_draft_that_comes_too_late_is_discarded(tmp_path: Path) -> None:

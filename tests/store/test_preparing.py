@@ -1,6 +1,7 @@
 """Databases that are made, migrated, or refused."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -8,16 +9,20 @@ import uuid
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, text
 
 from modabatchd.errors import StartupError
-from modabatchd.store.engines import read_url
-from modabatchd.store.preparing import prepare
+from modabatchd.queue.job import JobState
+from modabatchd.store.connecting import read_url
+from modabatchd.store.interfaces import Progress
+from modabatchd.store.preparing import migrations, prepare
 from modabatchd.store.schema import METADATA, VERSION_TABLE
 from tests.deferreds import now
 from tests.store import databases
+from tests.store.values import a_request
 
 
 @pytest.fixture
@@ -71,7 +76,8 @@ def _definitions(url: str) -> dict[str, list[str]]:
     with engine.connect() as connection:
         found = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
     engine.dispose()
-    return {name: sorted(line.strip(" ,\t") for line in sql.splitlines()) for name, sql in found}
+    # A column that was added later stands in the last line.
+    return {name: sorted(filter(None, (part.strip("() \t") for part in re.split("[\n,]", sql)))) for name, sql in found}
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077])
@@ -183,7 +189,7 @@ def test_directory_in_its_place(path: Path) -> None:
 
 
 def test_locked_by_another_program(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modabatchd.store.engines._PATIENCE", 0.1)
+    monkeypatch.setattr("modabatchd.store.connecting._PATIENCE", 0.1)
     prepare(f"sqlite:///{path}")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -209,6 +215,50 @@ def test_password_is_not_shown(url: str) -> None:
 def test_database_is_missing() -> None:
     url = make_url(os.environ["MODABATCH_TEST_POSTGRESQL"]).set(database="nobodys")
     assert "does not exist" in refusal(url.render_as_string(hide_password=False)).cause
+
+
+def test_backend_is_recorded_and_kept(url: str) -> None:
+    prepare(url, "embedded")
+    store = databases.opened(url)
+    [job] = now(store.add([a_request()]))
+    now(store.remember_schedd("here"))
+    now(store.stopService())
+    assert prepare(url, "embedded") == prepare(url) == store.instance
+    with pytest.raises(StartupError, match=r"jobs that embedded runs, and queue\.backend is htcondor now") as caught:
+        prepare(url, "htcondor")
+    assert "queue.backend = embedded" in caught.value.cure
+    store = databases.opened(url)
+    assert now(store.schedd()) == "here"
+    now(store.advance([Progress(job_id=job.request.id, state=JobState.COMPLETED, at=2.0)]))
+    now(store.stopService())
+    # Only jobs that live are anybody's, and the other way round it is the same.
+    prepare(url, "htcondor")
+    store = databases.opened(url)
+    assert now(store.schedd()) is None
+    now(store.add([a_request()]))
+    now(store.stopService())
+    with pytest.raises(StartupError, match="jobs that htcondor runs"):
+        prepare(url, "embedded")
+
+
+def test_database_of_the_first_revision(url: str) -> None:
+    """Whose its live jobs are is not known; what the configuration says is taken for true, once."""
+    instance = str(uuid.uuid4())
+    _make_first_revision(url)
+    row = "INSERT INTO jobs (id, name, state, request) VALUES ('x', '', 'running', '{}')"
+    run(url, f"INSERT INTO installation VALUES ('{instance}')", row)
+    assert prepare(url, "embedded") == instance
+    with pytest.raises(StartupError, match="jobs that embedded runs"):
+        prepare(url, "htcondor")
+
+
+def _make_first_revision(url: str) -> None:
+    engine = create_engine(read_url(url))
+    with engine.begin() as connection:
+        config = migrations()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
 
 
 PREPARE = "import sys; from modabatchd.store.preparing import prepare; print(prepare(sys.argv[1]))"

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from modabatchd.errors import NoSpace
 from modabatchd.queue.job import JobState
-from modabatchd.store.engines import read_url, reading_engine, writing_engine
+from modabatchd.store.connecting import read_url, to_read, to_write
 from modabatchd.store.interfaces import Progress, Selection
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
@@ -84,7 +84,7 @@ def test_other_errors_surface(file: str) -> None:
 def test_reads_do_not_wait_for_a_writer(file: str) -> None:
     store = databases.opened(file)
     [job] = now(store.add([a_request()]))
-    other = writing_engine(read_url(file))
+    other = to_write(read_url(file))
     with other.begin() as connection:
         connection.execute(text("UPDATE jobs SET state = 'held'"))
         assert now(store.get(job.request.id)) == job
@@ -95,7 +95,7 @@ def test_reads_do_not_wait_for_a_writer(file: str) -> None:
 
 def test_readers_cannot_write(file: str) -> None:
     prepare(file)
-    engine = reading_engine(read_url(file))
+    engine = to_read(read_url(file))
     with engine.connect() as connection, pytest.raises(DBAPIError, match="readonly"):
         connection.execute(text("DELETE FROM jobs"))
     engine.dispose()
@@ -103,7 +103,7 @@ def test_readers_cannot_write(file: str) -> None:
 
 def test_settings_of_sqlite(file: str) -> None:
     prepare(file)
-    for make in (writing_engine, reading_engine):
+    for make in (to_write, to_read):
         engine = make(read_url(file))
         with engine.connect() as connection:
             found = {

@@ -10,7 +10,7 @@ from sqlalchemy import Executable, text
 
 from modabatchd.queue.job import JobState
 from modabatchd.store import statements
-from modabatchd.store.engines import read_url, reading_engine
+from modabatchd.store.connecting import read_url, to_read
 from modabatchd.store.interfaces import Progress, Selection
 from tests.deferreds import now
 from tests.store import databases
@@ -47,7 +47,7 @@ class Counted:
     """A database that counts what reading costs."""
 
     def __init__(self, url: str) -> None:
-        self._engine = reading_engine(read_url(url))
+        self._engine = to_read(read_url(url))
         self._connection = self._engine.connect()
         self._steps = 0
         driver: Any = self._connection.connection.driver_connection

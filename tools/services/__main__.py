@@ -10,10 +10,12 @@ The command finds in its environment:
   MODABATCH_TEST_TOKEN_DIR      folder (mode 0700) with one IDTOKEN, of the user who owns the jobs
   MODABATCH_TEST_CONDOR_CONFIG  a condor_config for clients of the pool, to be used as CONDOR_CONFIG
   MODABATCH_TEST_CONDOR         runs a tool of HTCondor as the pool's administrator: "$MODABATCH_TEST_CONDOR condor_q"
+  MODABATCH_TEST_POOL_KEY       the signing key, called MODABATCH, that makes tokens of nodes named modabatch-...
+  MODABATCH_TEST_CONDOR_MASTER  the program condor_master, for nodes that a test starts
   MODABATCH_TEST_POSTGRESQL     SQLAlchemy URL of an empty database
   MODABATCH_TEST_HOME           an empty folder, also HOME; what programs like to write without being asked goes below it
 
-The first six are missing with --without-pool. Without a command, the variables are printed as lines for a shell, and the
+Those of the pool are missing with --without-pool. Without a command, the variables are printed as lines for a shell, and the
 services run until SIGTERM. They belong to the user who runs this. All their files lie in a fresh folder
 /var/tmp/modabatchd-test.*, which is removed at the end; after a failure it stays until the next run.
 """

@@ -12,6 +12,8 @@ import processes
 import programs
 
 HERE = Path(__file__).parent
+#: What lets nodes of ours join: the drop-in that we ship.
+NODES = HERE.parent.parent / "conf/htcondor-central-manager.conf"
 DOMAIN = "modabatchd.test"
 TOOL = """#!/bin/sh
 # Usage: condor condor_q ARGUMENT...: one of HTCondor's tools, on the pool of these tests.
@@ -63,6 +65,8 @@ class Pool:
             "MODABATCH_TEST_TOKEN_DIR": str(self._state / "tokens"),
             "MODABATCH_TEST_CONDOR_CONFIG": str(self._state / "client.conf"),
             "MODABATCH_TEST_CONDOR": str(self._tool),
+            "MODABATCH_TEST_POOL_KEY": str(self._state / "condor/keys/MODABATCH"),
+            "MODABATCH_TEST_CONDOR_MASTER": str(self._folders["SBIN"] / "condor_master"),
         }
 
     def _write(self) -> None:
@@ -70,13 +74,14 @@ class Pool:
             (self._state / folder).mkdir(parents=True)
         for secret in ("tokens", "condor/tokens", "condor/keys"):
             (self._state / secret).mkdir(mode=0o700)
-        key = self._state / "condor/keys/POOL"
-        key.touch(mode=0o600)
-        key.write_bytes(base64.b64encode(os.urandom(48)))
+        for name in ("POOL", "MODABATCH"):
+            key = self._state / "condor/keys" / name
+            key.touch(mode=0o600)
+            key.write_bytes(base64.b64encode(os.urandom(48)))
         known = {"STATE": self._state, "PORT": self._port, "OWNER": self._owner, **self._folders}
         told = [f"{name} = {value}" for name, value in known.items()]
         self._configure("client.conf", [*told, f"LOCAL_DIR = {self._state}/client"], HERE / "client.conf")
-        self._configure("pool.conf", told, HERE / "client.conf", HERE / "pool.conf")
+        self._configure("pool.conf", told, HERE / "client.conf", HERE / "pool.conf", NODES)
         places = {"config": self._state / "pool.conf", "bin": self._folders["BIN"], "sbin": self._folders["SBIN"]}
         self._tool.write_text(TOOL.format(**{name: shlex.quote(str(place)) for name, place in places.items()}))
         self._tool.chmod(0o755)

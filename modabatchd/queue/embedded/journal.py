@@ -23,11 +23,13 @@ from typing import Final
 import msgspec
 
 from modabatchd.errors import StartupError
+from modabatchd.queue.embedded.guarded import open_plain, read_plain, sync
 from modabatchd.queue.embedded.record import Outcome, Record
 from modabatchd.queue.embedded.runner import OUTCOME
 from modabatchd.queue.job import BackendId, Sighting
 
 _PART: Final = ".part"
+_MOST_WORDS: Final = 65536
 
 
 class Journal:
@@ -61,7 +63,7 @@ class Journal:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._take_lock()
             for directory in (self._directory, self._directory.parent):
-                _sync(directory)
+                sync(directory)
             for partial in self._jobs.glob(f"*{_PART}"):
                 partial.unlink()
             records = [_decode(path) for path in sorted(self._jobs.glob("*.json"))]
@@ -93,14 +95,14 @@ class Journal:
         """Replace what is recorded of jobs.  Durable when it returns."""
         for record in records:
             _replace(self._path(record.sighting.backend_id.cluster), msgspec.json.encode(record))
-        _sync(self._jobs)
+        sync(self._jobs)
 
     def forget(self, numbers: Iterable[BackendId]) -> None:
         """Delete jobs for good.  Idempotent."""
         clusters = [number.cluster for number in numbers]
         if clusters and max(clusters) > self._counted():
             _replace(self._directory / "last", b"%d\n" % max(clusters))
-            _sync(self._directory)
+            sync(self._directory)
         for cluster in clusters:
             self._path(cluster).unlink(missing_ok=True)
 
@@ -109,11 +111,17 @@ class Journal:
         return self._runs / f"{seen.backend_id.cluster}.{seen.run_count}"
 
     def outcome(self, seen: Sighting) -> Outcome | None:
-        """How the latest run of a job ended; L{None} while that is not known."""
+        """
+        How the latest run of a job ended; L{None} while that is not known.
+
+        If there is something that cannot be read, the run has failed for that reason.
+        """
         try:
-            return msgspec.json.decode((self.run(seen) / OUTCOME).read_bytes(), type=Outcome)
+            return msgspec.json.decode(read_plain(self.run(seen) / OUTCOME, _MOST_WORDS), type=Outcome)
         except FileNotFoundError:
             return None
+        except (OSError, msgspec.DecodeError) as problem:
+            return Outcome(ended=0.0, problem=f"How the job ended was written down, but cannot be read: {problem}.")
 
     def clear(self, run: Path) -> None:
         """Delete the directory of a run.  Idempotent."""
@@ -154,13 +162,15 @@ class Journal:
 
 
 def append(directory: str, text: str) -> None:
-    """Add to a job's event log; if its directory is gone, nobody will miss it."""
+    """
+    Add to a job's event log.
+
+    @raise OSError: it cannot be written, for instance because the job has put something else in its place.
+    """
     if text:
-        try:
-            with Path(directory, "_userlog").open("a") as log:
-                log.write(text)
-        except FileNotFoundError:
-            pass
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        with os.fdopen(open_plain(Path(directory, "_userlog"), flags, 0o644), "ab") as log:
+            log.write(text.encode())
 
 
 def lack(directory: Path, has_input: bool) -> str | None:
@@ -188,11 +198,3 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

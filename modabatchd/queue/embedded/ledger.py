@@ -135,7 +135,17 @@ class Ledger:
         new = all(before is None for before, _ in changes)
         (self._journal.add if new else self._journal.write)([after for _, after in changes])
         for before, after in changes:
+            self._tell_owner(before, after, now)
+
+    def _tell_owner(self, before: Record | None, after: Record, now: float) -> None:
+        """Whatever becomes of the event log: the change is recorded already."""
+        try:
             journal.append(after.directory, userlog.told(before, after, self._machine.host, now))
+        except FileNotFoundError:
+            pass  # The job's directory is gone, so nobody will miss it.
+        except OSError as problem:
+            number = after.sighting.backend_id
+            self._log.warn("the event log of job {number} cannot be written: {problem}", number=number, problem=problem)
 
     def _durably(self, work: Callable[..., None], *args: Any) -> Deferred[None]:
         def written() -> None:

@@ -7,6 +7,11 @@ A job takes up a slot for each core that it asks for, and is not stopped from us
 watched at all; only a job that asks for more memory than the machine has is refused.  Jobs run as the daemon's own user, in
 their own directories but not shut off from each other or from the daemon: this queue is for trying out and for development.
 
+Note [Not now]
+==============
+When the machine is short of memory, processes or descriptors, a job that cannot be started stays idle; to hold it would be to
+make it pay for that.  All jobs then wait for some seconds, since whatever happens to one would happen to the next.
+
 Note [Processes that a run leaves behind]
 =========================================
 They are killed, however they were detached (L{modabatchd.queue.embedded.runner} tells how they are found).  After a
@@ -22,16 +27,19 @@ from typing import Any, Final, Literal, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from modabatchd.errors import QueueAway
 from modabatchd.looping import Repeating
 from modabatchd.queue.embedded import journal, record
 from modabatchd.queue.embedded.ledger import Ledger
 from modabatchd.queue.embedded.machine import Machine
 from modabatchd.queue.embedded.record import Record
 from modabatchd.queue.embedded.run import Run
-from modabatchd.queue.embedded.runner import Assignment
+from modabatchd.queue.embedded.runner import SHORTAGES, Assignment
 from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
 from modabatchd.queue.job import Action, BackendId, Sighting
 from modabatchd.shielding import shielded
@@ -40,6 +48,7 @@ from modabatchd.workers import IWorkers
 T = TypeVar("T")
 
 _RETRY: Final = 5.0
+_CURE: Final = "Give the service more memory, processes or open files (ulimit -a), or fewer slots (queue.embedded.slots)."
 _STOPPED: Final = "The daemon was stopped, and is configured to remove the jobs that run then."
 
 
@@ -51,6 +60,7 @@ class EmbeddedQueue(Service):
     C{user_cpu} and C{image_size} (the largest resident set of one process) are known when a run has ended; a rerun
     writes C{stdout} and C{stderr} anew.
 
+    @ivar loop: starts what is due, and takes account of what has ended.
     @param reactor: provides L{twisted.internet.interfaces.IReactorProcess} and L{twisted.internet.interfaces.IReactorTime}.
     @param directory: what the queue must not lose, and where jobs work; nobody else's.
     @param wrapper: the program that runs a bundle.
@@ -86,7 +96,9 @@ class EmbeddedQueue(Service):
         self._runs: dict[BackendId, Run] = {}
         self._turn = DeferredLock()
         self._prepared = False
-        self._loop = Repeating(reactor, _RETRY, self._look, "the embedded queue")
+        self._shortage = ""
+        self._pause: IDelayedCall | None = None
+        self.loop = Repeating(reactor, _RETRY, self._look, "the embedded queue")
 
     def prepare(self) -> None:
         """
@@ -102,7 +114,10 @@ class EmbeddedQueue(Service):
         super().startService()
         if not self._prepared:
             self.prepare()
-        self._loop.startService()
+        self.loop.startService()
+
+    def hurry(self) -> None:
+        """The service is about to stop: nothing that others wait for takes long here."""
 
     def stopService(self) -> Deferred[None]:
         """Fires when no process is left, which takes no longer than the grace and a little."""
@@ -187,10 +202,27 @@ class EmbeddedQueue(Service):
         await self._in_turn(self._settle_and_start(), "a look at the embedded queue")
 
     async def _settle_and_start(self) -> None:
-        await self._settle()
+        problems = await self._settle()
         for each in record.due(self._ledger.records.values(), self._runs, self._slots):
-            if self.running:
-                await self._start(each)
+            if self.running and self._pause is None:
+                try:
+                    await self._start(each)
+                except Exception as problem:
+                    problems.append(problem)
+        if self._pause is not None:
+            problems.append(QueueAway(self._shortage, _CURE))
+        if problems:
+            raise problems[0]
+
+    def _wait_for_better_times(self, problem: str) -> None:
+        """See Note [Not now]."""
+        if self._pause is None and self.running:
+            self._shortage = problem
+            self._pause = self._reactor.callLater(_RETRY, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self.loop.wake()
 
     async def _start(self, each: Record) -> None:
         started = record.started(each, self._machine, self._reactor.seconds())
@@ -204,22 +236,34 @@ class EmbeddedQueue(Service):
             has_input=each.request.has_input,
         )
         try:
-            self._runs[each.sighting.backend_id] = Run(self._reactor, assignment, self._machine.user, self._loop.wake)
+            self._runs[each.sighting.backend_id] = Run(self._reactor, assignment, self._machine.user, self.loop.wake)
         except OSError as problem:
-            await self._change([(started, record.lost(started, f"The job could not be started: {problem}."))])
+            cause = f"The job could not be started: {problem}."
+            short = problem.errno in SHORTAGES
+            if short:
+                self._wait_for_better_times(cause)
+            await self._change([(started, record.interrupted(started) if short else record.lost(started, cause))])
 
-    async def _settle(self) -> None:
-        """Take account of the runs that have ended."""
+    async def _settle(self) -> list[Exception]:
+        """Take account of the runs that have ended.  @return: why that was not possible; the next look tries again."""
+        problems: list[Exception] = []
         for number, run in list(self._runs.items()):
             if run.over.called:
-                await self._settle_run(self._ledger.records.get(number), run)
-                del self._runs[number]
+                try:
+                    await self._settle_run(self._ledger.records.get(number), run)
+                except Exception as problem:
+                    problems.append(problem)
+                else:
+                    del self._runs[number]
+        return problems
 
     async def _settle_run(self, current: Record | None, run: Run) -> None:
         """@param current: the job; L{None} if it was removed and acknowledged while its processes were ending."""
         outcome = None if current is None else await self._ledger.outcome(current)
         if outcome is None:
             await self._ledger.end(run.directory)
+        elif outcome.transient:
+            self._wait_for_better_times(outcome.problem or "")
         if current is not None:
             after = self._without_outcome(current, run) if outcome is None else record.ended(current, outcome)
             await self._change([(current, after)])
@@ -235,17 +279,22 @@ class EmbeddedQueue(Service):
     async def _change(self, changes: Sequence[tuple[Record | None, Record]]) -> None:
         await self._ledger.change(changes)
         if changes and self.running:
-            self._loop.wake()
+            self.loop.wake()
 
     async def _stop(self) -> None:
-        await maybeDeferred(self._loop.stopService)
+        await maybeDeferred(self.loop.stopService)
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         # Whatever had its turn before us is done then, and nothing starts any more.
         await self._in_turn(self._end_all(), "the end of the embedded queue")
         await gatherResults([run.over for run in self._runs.values()])
         try:
-            await self._in_turn(self._settle(), "the end of the embedded queue")
-        except Exception:
-            self._log.failure("what became of the last runs cannot be written; the next life will find out")
+            problems = await self._in_turn(self._settle(), "the end of the embedded queue")
+        except Exception as problem:
+            problems = [problem]
+        for each in problems:
+            self._log.failure("what became of the last runs cannot be written; the next life will find out", Failure(each))
         self._ledger.close()
         self._prepared = False
 

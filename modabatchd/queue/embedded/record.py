@@ -49,6 +49,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     @ivar user_cpu: seconds.
     @ivar image_size: KiB.
     @ivar problem: why it cannot be said to have run at all; L{None} if it has.
+    @ivar transient: whether the problem is not the job's, and another try may go well.
     """
 
     ended: float
@@ -57,6 +58,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     user_cpu: float = 0.0
     image_size: int = 0
     problem: str | None = None
+    transient: bool = False
 
 
 def refusal(ticket: Ticket, slots: int, machine: Machine) -> str | None:
@@ -134,6 +136,8 @@ def ended(record: Record, outcome: Outcome) -> Record:
     seen = record.sighting
     if seen.state.final or record.settled >= seen.run_count:
         return record
+    if outcome.problem is not None and outcome.transient:
+        return interrupted(record)
     if outcome.problem is not None:
         return _settle(_enter(record, JobState.HELD, reason=outcome.problem))
     record = msgspec.structs.replace(record, completions=record.completions + 1)

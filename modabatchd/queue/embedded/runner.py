@@ -19,19 +19,24 @@ Note [Why a runner]
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import shutil
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from modabatchd.queue.embedded.guarded import CAUTION, clear_away, sync, write_anew
 from modabatchd.queue.embedded.watch import Watch
 
 #: How a run ended, in its directory.
 OUTCOME: Final = "outcome"
+#: What keeps a run from being started for the moment, and not because of the job: too many files or processes, no memory.
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 
 _OUTPUT: Final = "output.tar.gz"
 _SHELL: Final = "/bin/sh"
@@ -67,7 +72,8 @@ def main() -> None:
         node = _prepare(assignment)
         wrapper = _start(assignment, node)
     except OSError as problem:
-        _write_outcome(assignment, problem=f"The job could not be started: {problem}.")
+        short = problem.errno in SHORTAGES
+        _write_outcome(assignment, problem=f"The job could not be started: {problem}.", transient=short)
         return
     watch = Watch(wrapper, 0, alarms, assignment.grace, assignment.limit)
     watch.until_the_end()
@@ -97,6 +103,8 @@ def _prepare(assignment: Assignment) -> Path:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
+    if source.exists() and not source.is_file():
+        raise OSError(f"{source} is no plain file")
     # A link would let the job write into what we keep: only for the bundle, which the job gets unpacked.
     if source.name == "bundle.tar.gz":
         try:
@@ -109,7 +117,8 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 def _start(assignment: Assignment, node: Path) -> int:
     os.chdir(node)
-    write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    # An earlier run may have put something else there.  See Note [Files within a job's reach].
+    write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | CAUTION
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(Path(assignment.files, "stdout")), write, 0o600),
@@ -142,32 +151,28 @@ def _conclude(assignment: Assignment, watch: Watch, node: Path) -> None:
 
 def _keep_results(node: Path, files: Path) -> None:
     packed, target = node / _OUTPUT, files / _OUTPUT
+    if not stat.S_ISREG(packed.lstat().st_mode):
+        raise OSError(f"{_OUTPUT} is no plain file")
+    clear_away(target)
     try:
         packed.rename(target)
     except OSError:
         # It is on another file system.
         partial = target.with_name(f"{_OUTPUT}.part")
+        clear_away(partial)
         shutil.copyfile(packed, partial)
         partial.rename(target)
     for name in ("stdout", "stderr", _OUTPUT, "."):
-        _sync(files / name)
+        sync(files / name)
 
 
 def _write_outcome(assignment: Assignment, **outcome: Any) -> None:
     path = Path(assignment.run, OUTCOME)
     partial = path.with_name(f"{OUTCOME}.part")
-    partial.write_text(json.dumps({"ended": time.time(), **outcome}))
-    _sync(partial)
+    write_anew(partial, json.dumps({"ended": time.time(), **outcome}).encode())
+    clear_away(path)
     partial.rename(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ it fail as well: each of them would only wait for its own deadline.  For a momen
 whoever is being served meanwhile is served quickly; then the next call tries again.
 
 A child that merely died takes only its present call with it.  The others go to a new one, which is started a little later
-each time, should it die over and over.
+each time, should it die over and over.  A child that could not even be started, for want of memory or processes, has died.
 """
 
 from __future__ import annotations
@@ -39,10 +39,15 @@ _LONGEST_DELAY: Final = 5.0
 _CURE_AWAY: Final = (
     "Check that the scheduler runs (condor_status -schedd) and that queue.htcondor names it; jobs are safe meanwhile."
 )
+_CURE_ELSEWHERE: Final = (
+    "If the scheduler that has the jobs was renamed, set queue.htcondor.schedd to its new name, as condor_status -schedd shows "
+    "it; otherwise see that it runs.  Jobs are safe meanwhile."
+)
 _CURE_DENIED: Final = (
     "Put a token of an identity in the scheduler's ALLOW_WRITE into queue.htcondor.token_directory "
     "(condor_token_create makes one), or run the service as a user that ALLOW_WRITE names."
 )
+_STOPPING: Final = "The service is being stopped."
 _CURE_REFUSED: Final = "Change the job, or have the scheduler's administrator change its limits."
 
 
@@ -56,9 +61,13 @@ class Denied(QueueAway):
 class _Call:
     """A call that waits for its turn or for its answer."""
 
-    def __init__(self, operation: Operation, deadline: float, take: Callable[[Any], None]) -> None:
+    def __init__(
+        self, operation: Operation, deadline: float, take: Callable[[Any], None], schedd: str, sending: float | None
+    ) -> None:
         self.operation = operation
         self.deadline = deadline
+        self.schedd = schedd
+        self.sending = deadline if sending is None else sending
         self._take = take
         self._problem: Failure | None = None
         self.done: Deferred[None] = Deferred()
@@ -101,29 +110,46 @@ class Calls:
         self._restart: IDelayedCall | None = None
         self._deaths = 0
         self._closed_until = 0.0
+        self._closes_at: float | None = None
         self._number = 0
         self._leaving: dict[ChildProcess, IDelayedCall | None] = {}
         self._emptied: list[Deferred[None]] = []
 
-    def call(self, operation: Operation, deadline: float, take: Callable[[Any], None]) -> Deferred[None]:
+    def call(
+        self,
+        operation: Operation,
+        deadline: float,
+        take: Callable[[Any], None],
+        schedd: str = "",
+        sending: float | None = None,
+    ) -> Deferred[None]:
         """
         Make a call.
 
         @param deadline: seconds that the child may take for it, once it is its turn.
         @param take: called with each part of the result, as it comes.
+        @param schedd: the name of the only scheduler that may be asked; empty for the one that is found.
+        @param sending: seconds that the child may take instead, whenever it says that it is sending files.
         @return: fires after the last part; fails with L{QueueAway} or L{QueueRefused}.
         """
-        call = _Call(operation, deadline, take)
-        if self._clock.seconds() < self._closed_until:
-            call.fail(_away("The scheduler did not answer a moment ago.", untouched=True))
+        call = _Call(operation, deadline, take, schedd, sending)
+        closed = self._closed()
+        if closed is not None:
+            call.fail(_away(closed, untouched=True))
             return call.done
         self._waiting.append(call)
         self._proceed()
         return call.done
 
+    def hurry(self, within: float) -> None:
+        """Whatever runs or still comes may take so many seconds from now, and no longer; after that calls fail at once."""
+        self._closes_at = self._clock.seconds() + within
+        if self._timer is not None and self._timer.getTime() > self._closes_at:
+            self._timer.reset(within)
+
     def stop(self) -> Deferred[None]:
         """Let the child go; fires when there is none any more.  Calls that still wait fail."""
-        self._fail_all("The service is being stopped.")
+        self._fail_all(_STOPPING)
         if self._restart is not None:
             self._restart.cancel()
             self._restart = None
@@ -132,6 +158,15 @@ class Calls:
         self._emptied.append(done)
         self._tell_emptied()
         return done
+
+    def _closed(self) -> str | None:
+        """Why no call can be made at the moment."""
+        asked_too_soon = self._clock.seconds() < self._closed_until
+        return self._closed_for_good() or ("The scheduler did not answer a moment ago." if asked_too_soon else None)
+
+    def _closed_for_good(self) -> str | None:
+        over = self._closes_at is not None and self._clock.seconds() >= self._closes_at
+        return _STOPPING if over else None
 
     def _proceed(self) -> None:
         """Start what can be started."""
@@ -151,14 +186,21 @@ class Calls:
         self._child = child
         self._ready = False
         self._arm(_START, lambda: self._give_up("HTCondor's client library did not start in time."))
-        self._spawn(child)
+        try:
+            self._spawn(child)
+        except OSError as problem:
+            self._ended(child, f"it could not be started: {problem}")
 
     def _send(self, call: _Call) -> None:
         assert self._child is not None  # noqa: S101 - for the type checker
         self._current = call
         self._number += 1
-        self._arm(call.deadline, lambda: self._give_up(f"The scheduler did not answer within {call.deadline:g} s."))
-        self._child.send(Request(self._number, call.operation))
+        self._expect(call.deadline)
+        self._child.send(Request(self._number, call.operation, call.schedd))
+
+    def _expect(self, deadline: float) -> None:
+        """The next word of the child must come in time."""
+        self._arm(deadline, lambda: self._give_up(f"The scheduler did not answer within {deadline:g} s."))
 
     def _answered(self, answer: Answer) -> None:
         if not self._ready:
@@ -168,6 +210,8 @@ class Calls:
             self._deaths = 0
             if answer.last:
                 self._finish(self._current, answer)
+            elif answer.sending is not None:
+                self._expect(self._current.sending if answer.sending else self._current.deadline)
             else:
                 self._current.take(answer.result)
         self._proceed()
@@ -192,8 +236,10 @@ class Calls:
         self._timer = None
         if child is not None:
             self._leaving[child] = None
+        # First those who wait: they must hear of it, whatever becomes of the child.
+        self._fail_all(self._closed_for_good() or cause)
+        if child is not None:
             child.kill()
-        self._fail_all(cause)
 
     def _ended(self, child: ChildProcess, reason: str) -> None:
         """A child is gone: one that was let go, or the present one by its own accident."""
@@ -243,7 +289,8 @@ class Calls:
             self._timer = None
             then()
 
-        self._timer = self._clock.callLater(delay, fire)
+        left = delay if self._closes_at is None else max(0.0, self._closes_at - self._clock.seconds())
+        self._timer = self._clock.callLater(min(delay, left), fire)
 
     def _disarm(self) -> None:
         timer, self._timer = self._timer, None
@@ -264,6 +311,8 @@ def _away(cause: str, untouched: bool = False) -> QueueAway:
 def _error(problem: Problem) -> ModabatchError:
     if problem.kind == "refused":
         return QueueRefused(problem.cause, _CURE_REFUSED)
+    if problem.kind == "elsewhere":
+        return QueueAway(problem.cause, _CURE_ELSEWHERE, untouched=True)
     if problem.kind == "denied":
         return Denied(f"The scheduler does not let this service in: {problem.cause}", _CURE_DENIED)
     return _away(f"The scheduler cannot be reached: {problem.cause}", problem.untouched)

@@ -1,5 +1,5 @@
 """
-The program in the child process, and the only importer of htcondor2.
+The program in the child process.  With its parts L{child_demand} and L{child_nodes}, it alone imports htcondor2.
 
 C{python -m modabatchd.queue.htcondor.child} reads requests from its standard input and writes answers to its standard
 output, one after the other, until the input ends.
@@ -15,8 +15,8 @@ Note [What an error means]
 ==========================
 htcondor2 has one exception for everything, so its text must tell.  The texts in C{_REFUSALS} come from a scheduler (or the
 submission library) that looked at the job and said no: nothing was committed.  Everything else is taken for silence, after
-which nobody knows what happened.  Some texts do not even tell silence from a lack of permission; then we ask the
-scheduler whether it would let us write.
+which nobody knows what happened, and so is any other exception.  Some texts do not even tell silence from a lack of permission;
+then we ask the scheduler whether it would let us write.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ import socket
 import struct
 import sys
 import time
+import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
 import classad2
 import htcondor2
 
-from modabatchd.queue.htcondor import frames
+from modabatchd.queue.htcondor import child_nodes, frames
+from modabatchd.queue.htcondor.child_demand import Waiting
 from modabatchd.queue.htcondor.classads import Group
 from modabatchd.queue.htcondor.frames import Answer, Number, Problem, Request, Whereabouts
+from modabatchd.queue.htcondor.sending import lack, pieces
 
 _PART: Final = 500
 _STAGING: Final = 60.0
@@ -70,8 +72,8 @@ _LIMITS: Final = {
     "6": "The scheduler allows no jobs of this owner.",
 }
 _DENIALS: Final = re.compile(r'"DENIED"|AUTHENTICATE:|PERMISSION DENIED', re.IGNORECASE)
-_UNCONNECTED: Final = "Failed to connect to schedd."
-_UNCLEAR: Final = frozenset({_UNCONNECTED, "Error when performing action on the schedd."})
+_UNCONNECTED: Final = "Failed to connect to schedd"
+_UNCLEAR: Final = frozenset({f"{_UNCONNECTED}.", "Error when performing action on the schedd."})
 
 
 class Failure(Exception):
@@ -86,12 +88,25 @@ class Scheduler:
     """
     A scheduler, looked up when it is first needed, and again after it failed.
 
+    @param sending: called with C{True} when files are about to be sent, with C{False} before the scheduler is asked again.
     @ivar submits: how many submissions there were.  See Note [Why a child].
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sending: Callable[[bool], None] = lambda begins: None) -> None:
         self._location: classad2.ClassAd | None = None
+        self._only = ""
+        self._sending = sending
+        self._waiting = Waiting()
         self.submits = 0
+
+    def insist(self, name: str) -> None:
+        """Ask no other scheduler than that one; an empty name allows any."""
+        if name != self._only:
+            self._only, self._location = name, None
+
+    def forget(self) -> None:
+        """Look the scheduler up again."""
+        self._location = None
 
     def carry_out(self, operation: frames.Operation) -> Iterator[Any]:
         """Do what a request asks for; the parts of the result, none if there is no result."""
@@ -118,13 +133,20 @@ class Scheduler:
                 self._schedd().retrieve([f"{cluster}.{proc}"])
             case frames.Ping():
                 yield self._whereabouts()
+            case frames.Demand(offers):
+                yield self._waiting.shapes(self._schedd(), offers)
+            case frames.Slots():
+                for ads in (child_nodes.collector(), child_nodes.slots()):
+                    yield from _parts(ads)
+            case _:
+                child_nodes.carry_out(operation)
 
     def _schedd(self) -> htcondor2.Schedd:
         return htcondor2.Schedd(self._locate())
 
     def _locate(self) -> classad2.ClassAd:
         if self._location is None:
-            self._location = _find_schedd(htcondor2.param.get("SCHEDD_HOST", ""))
+            self._location = _only_schedd(self._only) if self._only else _find_schedd(htcondor2.param.get("SCHEDD_HOST", ""))
         return self._location
 
     def _whereabouts(self) -> Whereabouts:
@@ -136,10 +158,11 @@ class Scheduler:
 
     def _submit_all(self, group: Group, spool: bool) -> list[Number | str]:
         """Submit what can be submitted; rows whose files are not there would only be held by the scheduler later."""
-        lacks = [_lack(group.description, row) for row in group.rows]
-        good = [row for row, lack in zip(group.rows, lacks, strict=True) if lack is None]
-        placed = iter(self._submit(Group(group.description, good), spool) if good else [])
-        return [next(placed) if lack is None else lack for lack in lacks]
+        lacks = [lack(group.description, row) for row in group.rows]
+        good = [row for row, missing in zip(group.rows, lacks, strict=True) if missing is None]
+        parts = pieces(group.description, good) if spool else [good]
+        placed = iter([result for part in parts if part for result in self._submit(Group(group.description, part), spool)])
+        return [next(placed) if missing is None else missing for missing in lacks]
 
     def _submit(self, group: Group, spool: bool) -> list[Number | str]:
         """A submission is committed as a whole or not at all: if it is refused, each half is tried."""
@@ -166,6 +189,7 @@ class Scheduler:
 
     def _send_files(self, schedd: htcondor2.Schedd, result: Any, numbers: Sequence[Number]) -> None:
         """Send the files of jobs, and wait until the scheduler says of all that it has them."""
+        self._sending(True)
         try:
             schedd.spool(result)
             waiting = f"ClusterId == {result.cluster():d} && StageInFinish =?= undefined"
@@ -175,9 +199,11 @@ class Scheduler:
                     raise htcondor2.HTCondorException("The scheduler took all files, but does not finish storing them")
                 time.sleep(0.05)
         except htcondor2.HTCondorException as problem:
+            self._sending(False)
             # Whatever the text looks like, the jobs were submitted: nothing here is a refusal.
             self._discard(numbers)
             raise Failure(Problem("away", f"The job's files could not be sent to the scheduler: {problem}")) from problem
+        self._sending(False)
 
     def _act(self, action: str, job: Number, reason: str) -> str:
         """The scheduler only counts what became of the jobs of one call, so each has a call of its own."""
@@ -215,7 +241,7 @@ class Scheduler:
             return Problem("refused", refusal)
         if _DENIALS.search(text) or (text in _UNCLEAR and location is not None and _denies(location)):
             return Problem("denied", text)
-        return Problem("away", text, untouched=text == _UNCONNECTED)
+        return Problem("away", text, untouched=text.startswith(_UNCONNECTED))
 
 
 def _find_schedd(name: str) -> classad2.ClassAd:
@@ -224,8 +250,11 @@ def _find_schedd(name: str) -> classad2.ClassAd:
     if not name:
         try:
             return collector.locate(htcondor2.DaemonType.Schedd)
-        except htcondor2.HTCondorException:
-            pass  # There is none on this machine.
+        except htcondor2.HTCondorException as problem:
+            # Either there is none on this machine, or it is only not there yet.
+            if "SCHEDD" in htcondor2.param.get("DAEMON_LIST", "").upper():
+                cause = "The collector does not know the scheduler of this machine at the moment."
+                raise Failure(Problem("away", cause, untouched=True)) from problem
     quoted = classad2.quote(name)
     ads = collector.query(htcondor2.AdType.Schedd, f"Name == {quoted} || Machine == {quoted}" if name else None, _LOCATION)
     if len(ads) == 1:
@@ -235,6 +264,21 @@ def _find_schedd(name: str) -> classad2.ClassAd:
     raise Failure(
         Problem("away", f"The collector should know one scheduler {wanted}, and knows {len(ads)}: {known}.", untouched=True)
     )
+
+
+def _only_schedd(name: str) -> classad2.ClassAd:
+    """The scheduler of exactly that name, and no other, whatever machine it is on."""
+    collector = htcondor2.Collector()
+    ads = collector.query(htcondor2.AdType.Schedd, f"Name == {classad2.quote(name)}", _LOCATION)
+    if len(ads) == 1:
+        return ads[0]
+    try:
+        here = collector.locate(htcondor2.DaemonType.Schedd).get("Name")
+    except htcondor2.HTCondorException:
+        here = None
+    instead = f"the one of this machine is {here}" if here else "this machine has none"
+    cause = f"The jobs are with the scheduler {name}, which the collector does not know at the moment; {instead}."
+    raise Failure(Problem("elsewhere", cause, untouched=True))
 
 
 def _is_here(host: str) -> bool:
@@ -267,15 +311,6 @@ def _refusal(text: str) -> str | None:
     return None
 
 
-def _lack(description: dict[str, str], row: dict[str, str]) -> str | None:
-    """What is missing of a job's files."""
-    directory = Path(row["modabatch_directory"])
-    for name in description["transfer_input_files"].split(", "):
-        if not os.access(directory / name, os.R_OK):
-            return f"The job's file {name} is missing or cannot be read."
-    return None if os.access(directory, os.W_OK | os.X_OK) else "The job's directory cannot be written."
-
-
 def _parts(ads: Sequence[classad2.ClassAd]) -> Iterator[list[dict[str, Any]]]:
     """Ads as plain dicts, some hundred at a time, so that whoever reads them need not do it in one go."""
     for start in range(0, max(len(ads), 1), _PART):
@@ -284,9 +319,12 @@ def _parts(ads: Sequence[classad2.ClassAd]) -> Iterator[list[dict[str, Any]]]:
 
 def _plain(ad: classad2.ClassAd) -> Iterator[tuple[str, Any]]:
     for name in ad:
-        value = ad.get(name)
-        if isinstance(value, classad2.ExprTree):
-            value = value.eval(ad)
+        try:
+            value = ad.get(name)
+            if isinstance(value, classad2.ExprTree):
+                value = value.eval(ad)
+        except Exception:  # noqa: S112 - what cannot be read is not there, and may be of no interest anyway
+            continue
         if isinstance(value, str):
             # Whoever wrote a reason may have written no UTF-8.
             yield name, value.encode("utf-8", "replace").decode("utf-8")
@@ -297,6 +335,7 @@ def _plain(ad: classad2.ClassAd) -> Iterator[tuple[str, Any]]:
 def _answer(scheduler: Scheduler, request: Request) -> Iterator[Answer]:
     """The parts of an answer, each held back until it is known whether it is the last."""
     held = None
+    scheduler.insist(request.schedd)
     try:
         for part in scheduler.carry_out(request.operation):
             if held is not None:
@@ -305,6 +344,11 @@ def _answer(scheduler: Scheduler, request: Request) -> Iterator[Answer]:
         yield Answer(request.id, held[0] if held else None, submits=scheduler.submits)
     except Failure as failure:
         yield Answer(request.id, problem=failure.problem, submits=scheduler.submits)
+    except Exception as problem:
+        # A defect, of ours or of the library: whoever reads standard error is told where.
+        traceback.print_exc()
+        scheduler.forget()
+        yield Answer(request.id, problem=Problem("away", f"{type(problem).__name__}: {problem}"), submits=scheduler.submits)
 
 
 def _requests(source: BinaryIO) -> Iterator[Request]:
@@ -327,7 +371,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = _own_channel()
     warnings.simplefilter("ignore")
-    scheduler = Scheduler()
+    scheduler = Scheduler(lambda begins: _say(channel, Answer(0, last=False, sending=begins)))
     _say(channel, Answer(0))
     for request in _requests(sys.stdin.buffer):
         for answer in _answer(scheduler, request):

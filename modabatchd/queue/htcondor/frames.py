@@ -81,14 +81,88 @@ class Whereabouts(msgspec.Struct, frozen=True):
     here: bool
 
 
-Operation = Submit | Query | History | Act | Acknowledge | Discard | Retrieve | Ping
+class Demand(msgspec.Struct, frozen=True, tag=True):
+    """
+    Count the jobs that wait for a node, by shape.  Answered by a list of L{Shape}.
+
+    @ivar offers: ads of machines that might be started, as ClassAd text, under names that mean something to the asker.
+    """
+
+    offers: dict[str, list[str]] = {}
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """
+    Jobs that ask for the same.
+
+    @ivar id: tells it from other shapes, for as long as the scheduler runs.
+    @ivar memory: MiB.
+    @ivar disk: KiB.
+    @ivar oldest: when one of the first of them was submitted, in seconds since the epoch.
+    @ivar offers: the names of those offers of which one machine at least matches.
+    """
+
+    id: str
+    count: int
+    cpus: int
+    memory: int
+    disk: int
+    gpus: int
+    oldest: float
+    offers: list[str]
+
+
+class Slots(msgspec.Struct, frozen=True, tag=True):
+    """Show the collector and all slots of all nodes.  Answered by lists of ads, as plain dicts, told apart by C{MyType}."""
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """Let a node take no more jobs.  Answered by L{None}.  @ivar token: one of an administrator of the node."""
+
+    node: str
+    token: str
+
+
+class Resume(msgspec.Struct, frozen=True, tag=True):
+    """Let a node take jobs again.  Answered by L{None}.  @ivar token: one of an administrator of the node."""
+
+    node: str
+    token: str
+
+
+class Dismiss(msgspec.Struct, frozen=True, tag=True):
+    """
+    End a node's daemons.  Answered by L{None}, also if the pool does not know the node.
+
+    @ivar token: one of an administrator of the node.
+    """
+
+    node: str
+    token: str
+
+
+class Forget(msgspec.Struct, frozen=True, tag=True):
+    """Remove what the collector remembers of a node.  Answered by L{None}.  @ivar token: one with which nodes may advertise."""
+
+    node: str
+    token: str
+
+
+OnNodes = Slots | Drain | Resume | Dismiss | Forget
+Operation = Submit | Query | History | Act | Acknowledge | Discard | Retrieve | Ping | Demand | OnNodes
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One call.  @ivar id: a positive number, repeated in the answers."""
+    """
+    One call.
+
+    @ivar id: a positive number, repeated in the answers.
+    @ivar schedd: the name of the only scheduler that may be asked; empty for the one that is found.
+    """
 
     id: int
     operation: Operation
+    schedd: str = ""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -96,11 +170,11 @@ class Problem(msgspec.Struct, frozen=True):
     Why a call failed.
 
     @ivar kind: C{away}: no answer, so nobody knows what happened; C{denied}: the scheduler does not let us;
-        C{refused}: it answered no, for good.
+        C{refused}: it answered no, for good; C{elsewhere}: the only scheduler that may be asked is not known.
     @ivar untouched: whether the scheduler was not even reached, so that nothing happened.
     """
 
-    kind: Literal["away", "denied", "refused"]
+    kind: Literal["away", "denied", "refused", "elsewhere"]
     cause: str
     untouched: bool = False
 
@@ -111,6 +185,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     @ivar last: whether this is all; parts that come before it carry a piece of the result each.
     @ivar submits: how many submissions this child has carried out so far.
+    @ivar sending: a part that carries no result, and tells what the child is about to do: to send files, or (C{False}) to
+        ask the scheduler for something.
     """
 
     id: int
@@ -118,6 +194,7 @@ class Answer(msgspec.Struct, frozen=True):
     problem: Problem | None = None
     last: bool = True
     submits: int = 0
+    sending: bool | None = None
 
 
 _encoder: Final = msgspec.json.Encoder()

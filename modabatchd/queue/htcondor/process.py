@@ -23,7 +23,7 @@ class ChildProcess(ProcessProtocol):
     """
 
     _log = Logger()
-    transport: IProcessTransport
+    transport: IProcessTransport | None = None
 
     def __init__(self, answered: Callable[[Answer], None], ended: Callable[[str], None]) -> None:
         self._answered = answered
@@ -31,17 +31,20 @@ class ChildProcess(ProcessProtocol):
         self._splitter = Splitter()
 
     def send(self, request: Request) -> None:
-        """Pass a request on."""
+        """Pass a request on.  It is there: it has said that it is ready."""
+        assert self.transport is not None  # noqa: S101 - for the type checker
         self.transport.writeToChild(0, pack(request))
 
     def retire(self) -> None:
-        """Let it end, once it has answered what it was asked."""
-        self.transport.closeStdin()
+        """Let it end, once it has answered what it was asked; nothing to do if it never was."""
+        if self.transport is not None:
+            self.transport.closeStdin()
 
     def kill(self) -> None:
-        """End it at once, whatever it is waiting for."""
-        with suppress(ProcessExitedAlready):
-            self.transport.signalProcess("KILL")
+        """End it at once, whatever it is waiting for; nothing to do if it never was."""
+        if self.transport is not None:
+            with suppress(ProcessExitedAlready):
+                self.transport.signalProcess("KILL")
 
     def outReceived(self, data: bytes) -> None:
         """Frames, or pieces of them."""

@@ -23,34 +23,37 @@ Note [Held, and released at once]
 A job that is held while it runs is C{held} at once, but its node takes a moment to let go of it.  If it is released within that
 moment, it may stay idle for minutes.  So a release waits for that first, though not for ever.
 
-Note [Two, three children]
-==========================
+Note [Four children]
+====================
 Sending and fetching files takes as long as it takes, and so does searching a long history; the watching of the queue and the
-submissions of others must not wait for either.  So each of the three has a child of its own; those for files and history
-are let go when they have nothing to do.
+submissions of others must not wait for any of them, nor a submission for a download.  So each has a child of its own, and
+those for files and history are let go when they have nothing to do.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorProcess
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from modabatchd.errors import ConfigurationError, QueueAway, QueueRefused
+from modabatchd.queue.absence import Unreadable
 from modabatchd.queue.htcondor import classads, frames
 from modabatchd.queue.htcondor.calls import Calls, Denied
 from modabatchd.queue.htcondor.environment import Access, child_environment
 from modabatchd.queue.htcondor.gathering import Gathering
+from modabatchd.queue.htcondor.home import Home, Known, Remember
 from modabatchd.queue.htcondor.process import ChildProcess
+from modabatchd.queue.htcondor.reading import Reading, best
 from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
 from modabatchd.queue.job import Action, BackendId, JobState, Sighting
 
@@ -64,6 +67,8 @@ _PIECE: Final = 500
 #: Seconds that a release waits at the most, and between two looks.
 _LETTING_GO: Final = 10.0
 _LOOK: Final = 0.1
+#: Seconds that calls may still take once the service is about to stop.
+_HURRY: Final = 5.0
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,8 +76,8 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     Seconds that the scheduler may take.
 
     @ivar query: for an answer to a question.
-    @ivar submit: for taking jobs, for an action, for a search of its history.
-    @ivar transfer: for the files of one job, in or out.
+    @ivar submit: for taking jobs (without their files), for an action, for a search of its history.
+    @ivar transfer: for the files of one job, in or out, or for those of several small ones.
     """
 
     query: float = 5.0
@@ -92,6 +97,8 @@ class HTCondorQueue(Service):
     @param environment: what the child processes inherit.
     @param transfer: C{"direct"}: the scheduler reads and writes the jobs' directories; C{"spool"}: their files are sent to
         it and fetched from it; C{"auto"}: direct if the scheduler is on this machine.
+    @param known: tells the name of the scheduler that has the jobs; L{None} before C{remember} was ever called.
+    @param remember: keeps that name over restarts.  See L{home} and Note [The scheduler that has the jobs].
     @raise ConfigurationError: a path cannot be told to HTCondor.
     """
 
@@ -107,6 +114,8 @@ class HTCondorQueue(Service):
         access: Access = Access(),  # noqa: B008 - frozen
         transfer: Literal["auto", "direct", "spool"] = "auto",
         deadlines: Deadlines = Deadlines(),  # noqa: B008 - frozen
+        known: Known = lambda: succeed(None),
+        remember: Remember = succeed,
     ) -> None:
         self.name = "htcondor"
         _check(wrapper, spool)
@@ -114,21 +123,28 @@ class HTCondorQueue(Service):
         self._instance = classads.canonical(instance)
         self._wrapper = wrapper
         self._deadlines = deadlines
-        self._spooling: bool | None = None if transfer == "auto" else transfer == "spool"
-        # Our numbers of jobs whose files lie with the scheduler, as far as we have seen them.
-        self._remote: set[BackendId] = set()
+        self._transfer = transfer
+        self._reading = Reading()
         self._sending: set[str] = set()
         spawn = _Spawn(reactor, child_environment(environment, access))
         self._calls = Calls(reactor, spawn)
-        self._transfers = Calls(reactor, spawn, _IDLE)
+        self._sender = Calls(reactor, spawn, _IDLE)
+        self._fetcher = Calls(reactor, spawn, _IDLE)
         self._history = Calls(reactor, spawn, _IDLE)
+        self._all_calls = (self._calls, self._sender, self._fetcher, self._history)
+        self._home = Home(self._ask_for_home, self._has_jobs, access.schedd or "", known, remember)
         self._direct = Gathering(self._submit_direct, _shape, _MOST_ROWS)
         self._sent = Gathering(self._submit_sent, _shape, _MOST_TRANSFERS)
+
+    def hurry(self) -> None:
+        """The service is about to stop: whatever is under way ends within some seconds, if need be without a result."""
+        for calls in self._all_calls:
+            calls.hurry(_HURRY)
 
     def stopService(self) -> Deferred[None]:
         """Fires when all child processes are gone."""
         super().stopService()
-        gone = DeferredList([calls.stop() for calls in (self._calls, self._transfers, self._history)])
+        gone = DeferredList([calls.stop() for calls in self._all_calls])
         return gone.addCallback(lambda _: None)
 
     def submit(self, tickets: Sequence[Ticket]) -> Deferred[Sequence[BackendId | Refusal]]:
@@ -140,7 +156,11 @@ class HTCondorQueue(Service):
         return Deferred.fromCoroutine(self._sightings())
 
     def find(self, job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
-        """See L{IQueue.find}, Note [Submissions of unknown outcome] and Note [Half-made jobs]."""
+        """
+        See L{IQueue.find}, Note [Submissions of unknown outcome] and Note [Half-made jobs].
+
+        Fails with L{Unreadable} when some of the jobs are neither found nor absent.
+        """
         return Deferred.fromCoroutine(self._find(job_ids))
 
     def act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
@@ -194,9 +214,31 @@ class HTCondorQueue(Service):
         def take(part: list[Any]) -> None:
             results.extend(Refusal(item) if isinstance(item, str) else BackendId(*item) for item in part)
 
-        calls = self._transfers if spool else self._calls
-        await calls.call(operation, self._deadlines.transfer * len(jobs) if spool else self._deadlines.submit, take)
+        await self._call(operation, self._deadlines.submit, take, self._sender if spool else None, self._deadlines.transfer)
         return results
+
+    async def _call(
+        self,
+        operation: frames.Operation,
+        deadline: float,
+        take: Callable[[Any], None],
+        calls: Calls | None = None,
+        sending: float | None = None,
+    ) -> None:
+        """See L{Calls.call}: only the scheduler that has the jobs is asked."""
+        home = await self._home.find()
+        await (calls or self._calls).call(operation, deadline, take, home.name, sending)
+
+    async def _ask_for_home(self, name: str) -> frames.Whereabouts:
+        seen: list[frames.Whereabouts] = []
+        await self._calls.call(frames.Ping(), self._deadlines.query, _converted(seen, frames.Whereabouts), name)
+        return seen[0]
+
+    async def _has_jobs(self, name: str) -> bool:
+        ads: list[Any] = []
+        query = frames.Query(classads.of_instance(self._instance), ("ClusterId",))
+        await self._calls.call(query, self._deadlines.query, ads.extend, name)
+        return bool(ads)
 
     async def _gathering(self) -> Gathering[Ticket, BackendId | Refusal]:
         try:
@@ -205,61 +247,50 @@ class HTCondorQueue(Service):
             raise QueueAway(problem.cause, problem.cure, untouched=True) from problem
 
     async def _is_spooling(self) -> bool:
-        if self._spooling is None:
-            seen: list[frames.Whereabouts] = []
-            take = _converted(seen, frames.Whereabouts)
-            await self._calls.call(frames.Ping(), self._deadlines.query, take)
-            self._spooling = not seen[0].here
-            way = "sent to it" if self._spooling else "read by it where they are"
-            self._log.info(
-                "the scheduler is {name} at {address}: files are {way}", name=seen[0].name, address=seen[0].address, way=way
-            )
-        return self._spooling
+        home = await self._home.find()
+        return not home.here if self._transfer == "auto" else self._transfer == "spool"
 
     async def _sightings(self) -> Sequence[Sighting]:
         result: list[Sighting] = []
 
         def take(ads: list[dict[str, Any]]) -> None:
-            result.extend(self._see(ad) for ad in ads if "ModabatchJobId" in ad and not classads.half_made(ad))
+            result.extend(self._reading.read(ads, set()))
 
         query = frames.Query(classads.of_instance(self._instance), classads.PROJECTION)
-        await self._calls.call(query, self._deadlines.query, take)
+        await self._call(query, self._deadlines.query, take)
         return result
-
-    def _see(self, ad: Mapping[str, Any]) -> Sighting:
-        sighting = classads.sighting(ad)
-        if classads.spooled(ad):
-            self._remote.add(sighting.backend_id)
-        return sighting
 
     async def _find(self, job_ids: Collection[str]) -> Mapping[str, Sighting]:
         found: dict[str, Sighting] = {}
+        odd: set[str] = set()
         for piece in _pieces(sorted(job_ids)):
-            found.update(await self._find_in_queue(piece))
-            missing = [job_id for job_id in piece if job_id not in found]
+            found.update(await self._find_in_queue(piece, odd))
+            missing = [job_id for job_id in piece if job_id not in found and job_id not in odd]
             if missing:
-                found.update(await self._find_in_history(missing))
+                found.update(await self._find_in_history(missing, odd))
+        if unclear := odd - found.keys():
+            raise Unreadable(unclear, found)
         return found
 
-    async def _find_in_queue(self, job_ids: Sequence[str]) -> Mapping[str, Sighting]:
+    async def _find_in_queue(self, job_ids: Sequence[str], odd: set[str]) -> Mapping[str, Sighting]:
         ads: list[dict[str, Any]] = []
         query = frames.Query(classads.of_jobs(self._instance, job_ids), classads.PROJECTION)
-        await self._calls.call(query, self._deadlines.query, ads.extend)
+        await self._call(query, self._deadlines.query, ads.extend)
         useless = [_number(classads.backend_id(ad)) for ad in ads if self._is_left_over(ad)]
         if useless:
             self._log.warn("{count} jobs whose files never arrived are taken out of the queue", count=len(useless))
-            await self._calls.call(frames.Discard(useless), self._deadlines.submit, _ignore)
-        return _best(self._see(ad) for ad in ads if not classads.half_made(ad))
+            await self._call(frames.Discard(useless), self._deadlines.submit, _ignore)
+        return best(self._reading.read(ads, odd))
 
     def _is_left_over(self, ad: Mapping[str, Any]) -> bool:
-        return classads.half_made(ad) and ad["ModabatchJobId"] not in self._sending
+        return classads.half_made(ad) and ad.get("ModabatchJobId") not in self._sending
 
-    async def _find_in_history(self, job_ids: Sequence[str]) -> Mapping[str, Sighting]:
+    async def _find_in_history(self, job_ids: Sequence[str], odd: set[str]) -> Mapping[str, Sighting]:
         ads: list[dict[str, Any]] = []
         # One job may stand there twice, once as a half-made one that was taken out.
         search = frames.History(classads.of_jobs(self._instance, job_ids), classads.PROJECTION, 2 * len(job_ids))
-        await self._history.call(search, self._deadlines.submit, ads.extend)
-        return _best(classads.sighting(ad) for ad in ads if not classads.half_made(ad))
+        await self._call(search, self._deadlines.submit, ads.extend, self._history)
+        return best(self._reading.read(ads, odd))
 
     async def _act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Sequence[ActionResult]:
         results: list[ActionResult] = []
@@ -268,7 +299,7 @@ class HTCondorQueue(Service):
             try:
                 if action is Action.RELEASE:
                     await self._until_let_go_of(piece)
-                await self._calls.call(operation, self._deadlines.submit, _converted(results, ActionResult, many=True))
+                await self._call(operation, self._deadlines.submit, _converted(results, ActionResult, many=True))
             except Denied as problem:
                 raise QueueRefused(problem.cause, problem.cure) from problem
         return results
@@ -279,16 +310,16 @@ class HTCondorQueue(Service):
         query = frames.Query(classads.clinging(backend_ids), ("ClusterId",))
         while self._reactor.seconds() < until:
             held: list[Any] = []
-            await self._calls.call(query, self._deadlines.query, held.extend)
+            await self._call(query, self._deadlines.query, held.extend)
             if not held:
                 return
             await deferLater(self._reactor, _LOOK)
 
     async def _fetch(self, sighting: Sighting) -> None:
-        if sighting.backend_id not in self._remote:
+        if sighting.backend_id not in self._reading.remote:
             return
         try:
-            await self._transfers.call(frames.Retrieve(_number(sighting.backend_id)), self._deadlines.transfer, _ignore)
+            await self._call(frames.Retrieve(_number(sighting.backend_id)), self._deadlines.transfer, _ignore, self._fetcher)
         except QueueRefused:
             # A job that was removed before its end has no output; what else there is of it was brought.
             if sighting.state is not JobState.REMOVED:
@@ -297,8 +328,8 @@ class HTCondorQueue(Service):
     async def _acknowledge(self, backend_ids: Sequence[BackendId]) -> None:
         for piece in _pieces(backend_ids):
             operation = frames.Acknowledge([_number(backend_id) for backend_id in piece])
-            await self._calls.call(operation, self._deadlines.submit, _ignore)
-            self._remote.difference_update(piece)
+            await self._call(operation, self._deadlines.submit, _ignore)
+            self._reading.remote.difference_update(piece)
 
 
 class _Spawn:
@@ -357,12 +388,6 @@ def _shape(ticket: Ticket) -> object:
 
 def _number(backend_id: BackendId) -> frames.Number:
     return (backend_id.cluster, backend_id.proc)
-
-
-def _best(sightings: Iterable[Sighting]) -> Mapping[str, Sighting]:
-    """One sighting per job: should there be two, the one that was not removed, else the latest."""
-    ranked = sorted(sightings, key=lambda sighting: (sighting.state is not JobState.REMOVED, sighting.backend_id))
-    return {sighting.job_id: sighting for sighting in ranked}
 
 
 def _pieces(things: Sequence[T], size: int = _PIECE) -> Iterator[Sequence[T]]:
