@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "modabatchd/__init__.py").r
 setup(
     name="modabatchd",
     version=VERSION,
-    description="A batch queue over HTTP in front of HTCondor",
+    description="A batch queue over HTTP in front of HTCondor, and a cluster that grows and shrinks with it",
     long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -20,8 +20,17 @@ setup(
     package_dir={"": "."},
     # "twisted.plugins" is no package of ours (it must have no __init__.py), so it is listed by hand.
     packages=[*find_packages(include=["modabatchd", "modabatchd.*"]), "twisted.plugins"],
-    package_data={"modabatchd": ["queue/*.sh", "rest/static/**/*", "store/migrations/*.mako", "py.typed"]},
+    package_data={
+        "modabatchd": [
+            "queue/*.sh",
+            "infrastructure/scripts/*",
+            "rest/static/**/*",
+            "store/migrations/*.mako",
+            "py.typed",
+        ]
+    },
     include_package_data=False,
+    entry_points={"console_scripts": ["modabatch = modabatchd.client.command:main"]},
     install_requires=[
         "Twisted>=26.10",
         "klein>=24.8",
@@ -36,6 +45,7 @@ setup(
         "htcondor": ["htcondor>=25"],
         "postgresql": ["psycopg[binary]>=3.3"],
         "isal": ["isal>=1.9"],
+        "scaling": ["apache-libcloud>=3.9", "click>=8.1", "cronsim>=2.8", "htcondor>=25", "tzdata"],
         "test": [
             "pytest>=9.2",
             "pytest-twisted>=1.14",
@@ -46,6 +56,9 @@ setup(
             "mypy-zope>=1.0.17",
             "ruff>=0.17",
             "import-linter>=2.17",
+            "moto[ec2]>=5.2",
+            "flask>=3.1",
+            "flask-cors>=6",
             "build",
         ],
     },

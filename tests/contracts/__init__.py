@@ -3,5 +3,5 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    "tests.contracts.outbox", "tests.contracts.queue", "tests.contracts.spool", "tests.contracts.store"
+    "tests.contracts.cloud", "tests.contracts.outbox", "tests.contracts.queue", "tests.contracts.spool", "tests.contracts.store"
 )

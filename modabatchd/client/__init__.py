@@ -1,0 +1,1 @@
+"""The command for people, and what it is made of."""

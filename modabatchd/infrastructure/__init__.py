@@ -1,0 +1,1 @@
+"""Infrastructure management: nodes come and go."""
