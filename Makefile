@@ -3,10 +3,11 @@
 
 export PYTHON POOL BROWSER
 
-.PHONY: help run test lint pool pool-stop bench clean
+.PHONY: help run demo test lint pool pool-stop bench clean
 
 help:
 	@echo "make run        start the daemon on http://127.0.0.1:5000, state in var/"
+	@echo "make demo       see nodes come when jobs wait and go when they don't, on this machine alone"
 	@echo "make test       linters and all tests, on a real HTCondor pool and a real PostgreSQL"
 	@echo "                (ARGS=\"-k word\" for pytest, POOL=none without HTCondor, BROWSER=none without Chromium)"
 	@echo "make lint       the linters alone"
@@ -16,6 +17,9 @@ help:
 
 run:
 	@exec tools/run $(ARGS)
+
+demo:
+	@exec tools/demo $(ARGS)
 
 test:
 	@exec tools/test $(ARGS)

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modabatchd.config import Settings
 from modabatchd.config.listening import options
 from modabatchd.errors import StartupError
 
@@ -70,6 +71,29 @@ def _try_to_bind(given: Mapping[str, str]) -> None:
         probe.bind((interface, int(given["port"])))
         # Another socket may be bound without listening yet; only this tells.
         probe.listen(1)
+
+
+def check_scaling(settings: Settings) -> None:
+    """
+    See that what scaling needs is there, when it is wanted.
+
+    @raise StartupError: it is not.
+    """
+    wanted, needed = settings.scaling, []
+    if wanted.policy is None:
+        return
+    if settings.queue.backend != "htcondor":
+        needed.append('queue.backend = "htcondor"')
+    if wanted.signing_key is None:
+        needed.append("scaling.signing_key")
+    if not wanted.domain:
+        needed.append("scaling.domain")
+    if not (wanted.collector or settings.queue.htcondor.collector):
+        needed.append("scaling.collector or queue.htcondor.collector")
+    if needed:
+        raise StartupError(f"A scaling.policy needs {', '.join(needed)} as well.", "conf/modabatchd.toml explains them.")
+    if not all(map(importlib.util.find_spec, ("libcloud", "cronsim"))):
+        raise StartupError("What scaling needs is not installed.", "Install modabatchd[scaling].")
 
 
 def _free_path(path: Path) -> None:

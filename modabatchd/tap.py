@@ -15,7 +15,7 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 from twisted.application import strports
@@ -57,6 +57,9 @@ from modabatchd.store.connecting import read_url
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
 from modabatchd.workers import IWorkers, ThreadWorkers
+
+if TYPE_CHECKING:
+    from modabatchd.infrastructure_tap import Assembled
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Service)
@@ -121,6 +124,7 @@ def _prepared(settings: Settings) -> Service:
 
     go_steadily(reactor)
     startup.check_backend(settings.queue.backend)
+    startup.check_scaling(settings)
     read_url(settings.store.url)
     startup.check_port(settings.http.listen)
     places = {settings.daemon.directory: "daemon.directory", settings.spool.directory: "spool.directory"}
@@ -155,9 +159,11 @@ class _Daemon:
         spool.prepare()
         queue = self._queue(store)
         self._reactor.addSystemEventTrigger("before", "shutdown", queue.hurry)
+        scaling = self._scaling(store)
+        known = queue if scaling is None else scaling.waking(queue)
         courier = self._courier(store)
-        watching = Watching(clock, queue, store, spool, _new_id, courier.wake)
-        submission = self._submission(queue, store, spool, watching, inspectors)
+        watching = Watching(clock, known, store, spool, _new_id, courier.wake)
+        submission = self._submission(known, store, spool, watching, inspectors)
         rounds = self._add(Rounds(watching, submission))
         interval = settings.queue.poll_interval
         loops = {
@@ -168,10 +174,37 @@ class _Daemon:
         }
         if isinstance(queue, EmbeddedQueue):
             loops["embedded"] = queue.loop
-        control = Control(queue, store, watching, loops["watching"].wake)
+        if scaling is not None:
+            loops["scaling"] = scaling.scaling.loop
+        control = Control(known, store, watching, loops["watching"].wake)
         jobs = Jobs(store, spool, submission, control, self._workers("readers of files", 4))
-        self._serve([jobs, Pulse(settings.queue.backend, loops)], spool, files)
+        nodes = () if scaling is None else scaling.resources
+        self._serve([jobs, *nodes, Pulse(settings.queue.backend, loops)], spool, files)
         return self._stack
+
+    def _scaling(self, store: SQLStore) -> Assembled | None:
+        """What has nodes come and go, if the owner wants that."""
+        wanted, condor = self._settings.scaling, self._settings.queue.htcondor
+        if wanted.policy is None or wanted.signing_key is None:
+            return None
+        # Not before it is needed: libcloud takes its time to import.
+        from modabatchd.infrastructure_tap import Site, assemble
+
+        site = Site(
+            policy=wanted.policy,
+            signing_key=wanted.signing_key,
+            domain=wanted.domain,
+            collector=wanted.collector or condor.collector,
+            private=wanted.private,
+            interval=wanted.interval,
+            directory=self._settings.daemon.directory / "nodes",
+            access=self._access(),
+            environment=_without_ours(os.environ),
+        )
+        assembled = assemble(self._reactor, self._day, site, self._instance, store, _new_id)
+        for service in assembled.services:
+            self._add(service)
+        return assembled
 
     def _add(self, service: S) -> S:
         service.setServiceParent(self._stack)
@@ -209,25 +242,26 @@ class _Daemon:
         queue.prepare()
         return self._add(queue)
 
-    def _htcondor(self, store: SQLStore) -> HTCondorQueue:
+    def _access(self) -> Access:
         wanted = self._settings.queue.htcondor
-        access = Access(
+        return Access(
             collector=wanted.collector or None,
             schedd=wanted.schedd or None,
             token_directory=wanted.token_directory,
             config_file=wanted.config_file,
         )
+
+    def _htcondor(self, store: SQLStore) -> HTCondorQueue:
+        wanted = self._settings.queue.htcondor
         deadlines = Deadlines(query=wanted.query_timeout, submit=wanted.submit_timeout, transfer=wanted.transfer_timeout)
-        # Our own variables may hold the password of the database.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         spool = self._settings.spool.directory
         return HTCondorQueue(
             self._reactor,
             self._instance,
             _WRAPPER,
             spool,
-            environment,
-            access,
+            _without_ours(os.environ),
+            self._access(),
             wanted.transfer,
             deadlines,
             store.schedd,
@@ -283,6 +317,11 @@ class Announcement(Service):
             backend=settings.queue.backend,
             directory=settings.daemon.directory,
         )
+
+
+def _without_ours(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """An environment for child processes: our own variables may hold the password of the database."""
+    return {name: value for name, value in environ.items() if not name.startswith(_OURS)}
 
 
 def _new_id() -> str:

@@ -141,6 +141,26 @@ class NotificationSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout: Annotated[float, duration(above_zero=True)] = 15.0
 
 
+class ScalingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Nodes that come and go.
+
+    @ivar policy: the file with the policy; L{None}: nothing is scaled.
+    @ivar signing_key: the file with the pool's key that signs nodes' tokens; its name is the key's.
+    @ivar domain: the pool's C{TRUST_DOMAIN} and C{UID_DOMAIN}.
+    @ivar collector: as nodes reach it; empty: as the daemon does.
+    @ivar private: whether the pool cannot connect to its nodes.
+    @ivar interval: seconds between two looks when nothing calls for one.
+    """
+
+    policy: Annotated[Path | None, optional_path()] = None
+    signing_key: Annotated[Path | None, optional_path()] = None
+    domain: Annotated[str, text()] = ""
+    collector: Annotated[str, text()] = ""
+    private: Annotated[bool, flag()] = False
+    interval: Annotated[float, duration(above_zero=True)] = 5.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, one struct for each table of the file."""
 
@@ -151,3 +171,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bundle: BundleSettings = BundleSettings()
     queue: QueueSettings = QueueSettings()
     notifications: NotificationSettings = NotificationSettings()
+    scaling: ScalingSettings = ScalingSettings()

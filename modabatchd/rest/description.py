@@ -32,6 +32,8 @@ _SEGMENTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "description": "Which file of the job.",
             "schema": {"type": "string", "enum": [str(artifact) for artifact in Artifact]},
         },
+        "pool": {"description": "The name of a pool.", "schema": {"type": "string"}},
+        "node": {"description": "The name of a node.", "schema": {"type": "string"}},
         "name": {"description": "The name of a file.", "schema": {"type": "string"}},
     }
 )

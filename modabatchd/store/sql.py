@@ -87,24 +87,24 @@ class SQLStore(Service):
 
     def schedd(self) -> Deferred[str | None]:
         """See L{IStore.schedd}."""
-        return self._read(_only, statements.SCHEDD)
+        return self.read(_only, statements.SCHEDD)
 
     def remember_schedd(self, name: str) -> Deferred[str]:
         """See L{IStore.remember_schedd}."""
-        return self._write(_remember_schedd, name)
+        return self.write(_remember_schedd, name)
 
     def add(self, requests: Sequence[JobRequest]) -> Deferred[Sequence[Job]]:
         """See L{IStore.add}."""
-        return self._write(_add, requests)
+        return self.write(_add, requests)
 
     def bind(self, job_id: str, backend_id: BackendId) -> Deferred[None]:
         """See L{IStore.bind}."""
         values = {"job_id": job_id, "cluster": backend_id.cluster, "proc": backend_id.proc}
-        return self._write(_execute, statements.BIND, values)
+        return self.write(_execute, statements.BIND, values)
 
     def get(self, job_id: str) -> Deferred[Job | None]:
         """See L{IStore.get}."""
-        return self._read(_job, statements.GET, id=job_id)
+        return self.read(_job, statements.GET, id=job_id)
 
     def page(self, selection: Selection, limit: int, after: int = 0) -> Deferred[Sequence[Listed]]:
         """See L{IStore.page} and Note [Pages that are remembered] in L{modabatchd.store.pages}."""
@@ -112,40 +112,40 @@ class SQLStore(Service):
         if (known := self._pages.get(key)) is not None:
             return succeed(known)
         conditions = statements.conditions(selection)
-        found = self._read(_each(rows.listed), statements.page(selection), limit=limit, after=after, **conditions)
+        found = self.read(_each(rows.listed), statements.page(selection), limit=limit, after=after, **conditions)
         return found.addCallback(lambda page: self._pages.remember(key, page, generation))
 
     def live(self, after: int, limit: int) -> Deferred[Sequence[Job]]:
         """See L{IStore.live}."""
-        return self._read(_each(rows.job), statements.LIVE, after=after, limit=limit)
+        return self.read(_each(rows.job), statements.LIVE, after=after, limit=limit)
 
     def advance(self, steps: Sequence[Progress]) -> Deferred[None]:
         """See L{IStore.advance}."""
-        return self._write(_advance, steps)
+        return self.write(_advance, steps)
 
     def expired(self, before: float, limit: int) -> Deferred[Sequence[str]]:
         """See L{IStore.expired}."""
-        return self._read(_each(_first), statements.EXPIRED, before=before, limit=limit)
+        return self.read(_each(_first), statements.EXPIRED, before=before, limit=limit)
 
     def forget(self, job_ids: Collection[str]) -> Deferred[None]:
         """See L{IStore.forget}."""
-        return self._write(_forget, job_ids)
+        return self.write(_forget, job_ids)
 
     def due(self, now: float, limit: int) -> Deferred[Sequence[Delivery]]:
         """See L{IStore.due}."""
-        return self._read(_each(rows.delivery), statements.DUE, now=now, limit=limit)
+        return self.read(_each(rows.delivery), statements.DUE, now=now, limit=limit)
 
     def delivered(self, message_id: str, at: float) -> Deferred[None]:
         """See L{IStore.delivered}."""
-        return self._write(_execute, statements.DELIVERED, {"message_id": message_id, "time": at})
+        return self.write(_execute, statements.DELIVERED, {"message_id": message_id, "time": at})
 
     def postpone(self, message_id: str, until: float, problem: str) -> Deferred[None]:
         """See L{IStore.postpone}."""
-        return self._write(_execute, statements.POSTPONE, {"message_id": message_id, "time": until, "why": problem})
+        return self.write(_execute, statements.POSTPONE, {"message_id": message_id, "time": until, "why": problem})
 
     def abandon(self, message_id: str, at: float, problem: str) -> Deferred[None]:
         """See L{IStore.abandon}."""
-        return self._write(_execute, statements.ABANDON, {"message_id": message_id, "time": at, "why": problem})
+        return self.write(_execute, statements.ABANDON, {"message_id": message_id, "time": at, "why": problem})
 
     async def _close(self) -> None:
         self.hurry()
@@ -158,10 +158,12 @@ class SQLStore(Service):
             with suppress(StoreAway):
                 await closed
 
-    def _write(self, work: Callable[..., R], *args: Any) -> Deferred[R]:
+    def write(self, work: Callable[..., R], *args: Any) -> Deferred[R]:
+        """Have C{work} called with a connection, and C{args}, in a transaction.  For what else this package stores."""
         return self._writes.run(self._in_transaction, work, *args)
 
-    def _read(self, convert: Callable[[Sequence[Row[Any]]], R], statement: Executable, **values: Any) -> Deferred[R]:
+    def read(self, convert: Callable[[Sequence[Row[Any]]], R], statement: Executable, **values: Any) -> Deferred[R]:
+        """What C{convert} makes of the rows of a statement.  For what else this package stores."""
         return self._reads.run(self._fetch, convert, statement, values)
 
     def _in_transaction(self, work: Callable[..., R], *args: Any) -> R:

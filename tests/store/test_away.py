@@ -175,7 +175,7 @@ def test_statement_that_takes_too_long() -> None:
         options = f"{long.query['options']} -cstatement_timeout=50"
         store = databases.opened(long.update_query_dict({"options": options}).render_as_string(hide_password=False))
         with pytest.raises(StoreAway):
-            now(store._write(lambda connection: connection.execute(text("SELECT pg_sleep(5)"))))
+            now(store.write(lambda connection: connection.execute(text("SELECT pg_sleep(5)"))))
         now(store.stopService())
 
 

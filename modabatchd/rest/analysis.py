@@ -1,0 +1,74 @@
+"""The operation that tells why a job waits."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+
+from modabatchd.errors import UnknownJob
+from modabatchd.infrastructure.analysis import Cause, causes
+from modabatchd.infrastructure.node import Capacity
+from modabatchd.infrastructure.scaling import Scaling
+from modabatchd.queue.job import Job, JobState
+from modabatchd.rest.operations import Answer, operation
+from modabatchd.store.interfaces import IStore
+
+
+class AnalysisView(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Why a job is where it is.
+
+    @ivar summary: in a sentence.
+    @ivar causes: what jobs like it wait for, with their numbers; empty unless it is idle.
+    """
+
+    job_id: str
+    job_status: JobState
+    summary: str
+    causes: tuple[Cause, ...] = ()
+
+
+class Analysis:
+    """Jobs, seen from the side of the nodes.  @param clock: tells the time of day."""
+
+    def __init__(self, clock: IReactorTime, store: IStore, scaling: Scaling) -> None:
+        self._clock = clock
+        self._store = store
+        self._scaling = scaling
+
+    @operation("GET", "/jobs/<job_id>/analysis", "Why a job waits", answers={200: AnalysisView}, problems=(404, 503))
+    async def analyse_job(self, request: Any, job_id: str) -> Answer:
+        """What an idle job waits for, by the last look: a node that boots, a limit, or a size that does not exist."""
+        job = await self._job(job_id)
+        found = self._causes(job) if job.state is JobState.IDLE else []
+        summary = _summary(job, found, self._scaling)
+        return Answer(AnalysisView(job_id=job.request.id, job_status=job.state, summary=summary, causes=tuple(found)))
+
+    async def _job(self, job_id: str) -> Job:
+        try:
+            job = await self._store.get(str(UUID(job_id)))
+        except ValueError:
+            job = None
+        if job is None:
+            raise UnknownJob(f"There is no job {job_id[:100]!r}.", "List the jobs with GET /jobs.")
+        return job
+
+    def _causes(self, job: Job) -> list[Cause]:
+        last, asked = self._scaling.last, job.request.resources
+        if last is None:
+            return []
+        shape = Capacity(cpus=asked.cpus, memory=asked.memory, gpus=asked.gpus)
+        return causes(shape, last.snapshot, last.plan, self._clock.seconds())
+
+
+def _summary(job: Job, found: list[Cause], scaling: Scaling) -> str:
+    if job.state is not JobState.IDLE:
+        return f"It is {job.state.value}, and waits for no node."
+    if found:
+        return found[0].reason
+    if scaling.last is not None and scaling.last.snapshot.stale:
+        return f"Nothing is known at the moment, because {scaling.last.snapshot.stale}."
+    return "The scheduler has not counted it yet, or is about to start it."
