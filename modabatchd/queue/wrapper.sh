@@ -35,10 +35,6 @@ stop() {
     [ ! -s control/pid ] || signal TERM
 }
 
-unpack() {
-    mkdir work output scratch control && tar -xzof bundle.tar.gz -C work
-}
-
 # GNU's timeout makes a process group of its own, and with 0 does nothing else; that of busybox would end at once.
 prefix() {
     if env --default-signal=INT,QUIT true 2>/dev/null; then printf 'env --default-signal=INT,QUIT '; fi
@@ -109,10 +105,13 @@ end_by() {
     exec awk -v signal="$1" -v pid=$$ 'BEGIN { ("kill -" signal " " pid) | getline; exit 128 + signal }'
 }
 
+# The trap needs control/; until it is there, SIGTERM just ends us.
+mkdir work output scratch control && made=yes || made=
 trap stop TERM
 interrupted=
-if ! unpack; then
+if ! { [ "$made" ] && tar -xzof bundle.tar.gz -C work; }; then
     complain "the bundle could not be unpacked"
+    trap : TERM
     clean
     exit 125
 fi
