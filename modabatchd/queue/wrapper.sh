@@ -3,7 +3,8 @@
 #
 # The working directory is fresh and holds bundle.tar.gz, launch.sh and, if the job has one, input; output.tar.gz is put
 # beside them.  LIMIT is how many seconds run.sh may take, 0 for as many as it likes.  When they are over it gets SIGTERM,
-# 10 seconds later SIGKILL, and the wrapper ends by SIGXCPU.  SIGTERM sent to the wrapper goes on to run.sh.
+# 10 seconds later SIGKILL, and the wrapper ends by SIGXCPU.  SIGTERM sent to the wrapper goes on to run.sh, now and
+# then twice.
 # When the wrapper itself fails, it says why on stderr and exits with 125.
 #
 # A node needs POSIX sh, tar, gzip and awk.  If it has the env and timeout of GNU coreutils, SIGINT and SIGQUIT reach run.sh

@@ -175,7 +175,9 @@ def test_sigterm_goes_on_to_run_sh(node: Node) -> None:
     assert process.stdout.readline() == b"ready\n"
     process.terminate()
     told, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, told) == (7, b"ending\n")
+    assert process.returncode == 7
+    # GNU's timeout passes it on to its child and to its group, so it may come twice.
+    assert set(told.splitlines()) == {b"ending"}
     assert node.left() == {"output.tar.gz"}
 
 
