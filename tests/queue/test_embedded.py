@@ -166,8 +166,9 @@ async def test_sigterm_then_grace_then_sigkill(lives: Lives) -> None:
     await in_state(pids[1], "-")
     assert process_state(pids[0]) != "-"
     await in_state(pids[0], "-")
-    assert 0.4 < time.monotonic() - begun < 2.0
-    assert (polite_job.directory / "stdout").read_text() == "bye\n"
+    assert time.monotonic() - begun > 0.4
+    # GNU's timeout passes SIGTERM on to its child and to its group, so it may come twice.
+    assert set((polite_job.directory / "stdout").read_text().splitlines()) == {"bye"}
 
 
 @pytest_twisted.ensureDeferred
