@@ -32,7 +32,6 @@ those for files and history are let go when they have nothing to do.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -40,7 +39,6 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.interfaces import IReactorProcess
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -52,8 +50,8 @@ from modabatchd.queue.htcondor.calls import Calls, Denied
 from modabatchd.queue.htcondor.environment import Access, child_environment
 from modabatchd.queue.htcondor.gathering import Gathering
 from modabatchd.queue.htcondor.home import Home, Known, Remember
-from modabatchd.queue.htcondor.process import ChildProcess
 from modabatchd.queue.htcondor.reading import Reading, best
+from modabatchd.queue.htcondor.spawning import Spawn
 from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
 from modabatchd.queue.job import Action, BackendId, JobState, Sighting
 
@@ -90,7 +88,7 @@ class HTCondorQueue(Service):
     """
     See L{IQueue}.
 
-    @param reactor: provides L{IReactorProcess} and L{twisted.internet.interfaces.IReactorTime}.
+    @param reactor: provides L{twisted.internet.interfaces.IReactorProcess} and L{twisted.internet.interfaces.IReactorTime}.
     @param instance: the UUID of this installation, which tells its jobs from others in the same queue.
     @param wrapper: the program that runs a bundle on the node.
     @param spool: the directory under which the directories of all jobs lie.
@@ -126,7 +124,7 @@ class HTCondorQueue(Service):
         self._transfer = transfer
         self._reading = Reading()
         self._sending: set[str] = set()
-        spawn = _Spawn(reactor, child_environment(environment, access))
+        spawn = Spawn(reactor, child_environment(environment, access))
         self._calls = Calls(reactor, spawn)
         self._sender = Calls(reactor, spawn, _IDLE)
         self._fetcher = Calls(reactor, spawn, _IDLE)
@@ -330,19 +328,6 @@ class HTCondorQueue(Service):
             operation = frames.Acknowledge([_number(backend_id) for backend_id in piece])
             await self._call(operation, self._deadlines.submit, _ignore)
             self._reading.remote.difference_update(piece)
-
-
-class _Spawn:
-    """Starts child processes."""
-
-    def __init__(self, reactor: IReactorProcess, environment: Mapping[str, str]) -> None:
-        self._reactor = reactor
-        self._environment = environment
-
-    def __call__(self, protocol: ChildProcess) -> None:
-        # -P: the daemon's working directory is no place to import from.
-        command = [sys.executable, "-P", "-m", "modabatchd.queue.htcondor.child"]
-        self._reactor.spawnProcess(protocol, sys.executable, command, env=dict(self._environment))
 
 
 def _check(wrapper: Path, spool: Path) -> None:
