@@ -1,9 +1,9 @@
-# modabatchd: everything a developer or a first visitor runs. Variables: PYTHON (another interpreter), ARGS (for pytest or the benchmarks),
+# modabatchd: everything a developer or a first visitor runs. Variables: PYTHON (another interpreter), ARGS (for pytest, the benchmarks or the proofs),
 # POOL=none and BROWSER=none (tests without HTCondor, without Chromium).
 
 export PYTHON POOL BROWSER
 
-.PHONY: help run demo test lint pool pool-stop bench clean
+.PHONY: help run demo test lint pool pool-stop bench trust clean
 
 help:
 	@echo "make run        start the daemon on http://127.0.0.1:5000, state in var/"
@@ -12,6 +12,7 @@ help:
 	@echo "                (ARGS=\"-k word\" for pytest, POOL=none without HTCondor, BROWSER=none without Chromium)"
 	@echo "make lint       the linters alone"
 	@echo "make bench      the benchmarks, on the same services (ARGS=\"name\")"
+	@echo "make trust      the long proofs that nothing is lost (ARGS=\"--size 0.01 name\"), what they find in build/trust/"
 	@echo "make pool       start the services of the tests and leave them running; make pool-stop ends them"
 	@echo "make clean      remove what the above have made, but for var/ with the daemon's jobs"
 
@@ -29,6 +30,9 @@ lint:
 
 bench:
 	@exec tools/bench $(ARGS)
+
+trust:
+	@exec tools/trust $(ARGS)
 
 pool:
 	@exec tools/pool start

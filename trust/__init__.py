@@ -1,0 +1,1 @@
+"""Long proofs that nothing is lost, whatever breaks."""
