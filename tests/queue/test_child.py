@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,44 @@ def test_the_terminal_cannot_interrupt_it() -> None:
         talk.process.send_signal(signal.SIGTERM)
         talk.say(1, frames.Ping())
         assert talk.hear().id == 1
+
+
+STARTER = """
+import subprocess, sys, time
+pipe = subprocess.PIPE
+child = subprocess.Popen([sys.executable, *sys.argv[1:]], stdin=pipe, stdout=pipe)
+assert child.stdout.read(5)  # it is ready
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+BUSY = """
+import time
+from modabatchd.queue.htcondor import child
+child._requests = lambda source: time.sleep(600)
+child.main()
+"""
+
+
+def is_running(pid: int) -> bool:
+    """A zombie has no command line any more."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
+def test_it_dies_with_whoever_started_it_whatever_it_is_doing() -> None:
+    environment = child_environment(os.environ, NOWHERE)
+    command = [sys.executable, "-c", STARTER, "-c", BUSY]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        os.kill(pid, 0)
+        starter.kill()
+    until = time.monotonic() + 30
+    while is_running(pid):
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 NOISY = """

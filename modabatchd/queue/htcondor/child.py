@@ -39,6 +39,7 @@ import htcondor2
 from modabatchd.queue.htcondor import child_nodes, frames
 from modabatchd.queue.htcondor.child_demand import Waiting
 from modabatchd.queue.htcondor.classads import Group
+from modabatchd.queue.htcondor.ending import end_with_parent
 from modabatchd.queue.htcondor.frames import Answer, Number, Problem, Request, Whereabouts
 from modabatchd.queue.htcondor.sending import lack, pieces
 
@@ -365,7 +366,8 @@ def _own_channel() -> BinaryIO:
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until there are no more.  See Note [Orphans] in L{modabatchd.queue.htcondor.ending}."""
+    end_with_parent()
     # Ctrl-C in a terminal and a service manager's SIGTERM reach us as well as the daemon, which ends us when it is time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
