@@ -66,8 +66,6 @@ S = TypeVar("S", bound=Service)
 
 _WRAPPER: Final = Path(__file__).parent / "queue/wrapper.sh"
 _OURS: Final = "MODABATCH_"
-#: Seconds that a submission of unknown outcome is given to show up in HTCondor's queue.
-_SETTLE: Final = 60.0
 #: Seconds between two searches for jobs that are past their retention time.
 _RETENTION: Final = 600.0
 _LONGEST_PAUSE: Final = 10.0
@@ -286,7 +284,7 @@ class _Daemon:
         limits = BundleLimits(
             max_members=wanted.max_members, max_unpacked=wanted.max_unpacked_size, max_ratio=wanted.max_compression_ratio
         )
-        return Submission(self._day, queue, store, spool, watching, inspectors, limits, _SETTLE, _new_id)
+        return Submission(self._day, queue, store, spool, watching, inspectors, limits, _new_id)
 
     def _serve(self, resources: Sequence[object], spool: FileSpool, files: IWorkers) -> None:
         settings = self._settings.http

@@ -26,6 +26,7 @@ def check(
     yield exactly("different jobs among the acknowledged", len(acknowledged), len(told))
     yield none("acknowledged jobs that the queue lost", sorted(acknowledged - clusters.keys()))
     yield none("acknowledged jobs that the store lost", sorted(acknowledged - listed.once))
+    yield none("jobs that no client was told of", sorted(listed.once - acknowledged))
     yield none("jobs that the queue has twice", sorted(job_id for job_id, numbers in clusters.items() if len(numbers) > 1))
     yield none("jobs in the queue that the store does not know", sorted(clusters.keys() - listed.once))
     yield none("jobs that the list shows twice", sorted(listed.repeated))

@@ -34,26 +34,22 @@ class Unreadable(QueueAway):
 
 
 class Absences:
-    """
-    Jobs that were missing at the last look.
+    """Jobs that were missing at the last look."""
 
-    @param enough: seconds that a job must have been missing.
-    """
-
-    def __init__(self, enough: float) -> None:
-        self._enough = enough
+    def __init__(self) -> None:
         self._missed: dict[str, tuple[float, float, int]] = {}
 
-    def missed(self, job_id: str, now: float) -> bool:
+    def missed(self, job_id: str, now: float, enough: float) -> bool:
         """
         A look did not find the job.
 
+        @param enough: seconds that it must have been missing to be given up.
         @return: whether it has been missing for long enough.  See Note [Clocks that leap].
         """
         last, waited, looks = self._missed.get(job_id, (now, 0.0, 0))
-        waited += min(max(0.0, now - last), self._enough / 2)
+        waited += min(max(0.0, now - last), enough / 2)
         self._missed[job_id] = (now, waited, looks + 1)
-        return looks >= 2 and waited >= self._enough
+        return looks >= 2 and waited >= enough
 
     def found(self, job_ids: Iterable[str]) -> None:
         """These are there again, or nobody looks for them any more."""

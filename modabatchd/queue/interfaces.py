@@ -52,6 +52,9 @@ class IQueue(Interface):
     """
 
     name: str = Attribute("The backend's name in the configuration, for instance C{'embedded'}.")
+    settling: float = Attribute(
+        "Seconds over which L{find} must not have found a job whose submission failed, until it is certain that it never comes."
+    )
 
     def submit(tickets: Sequence[Ticket]) -> Deferred[Sequence[BackendId | Refusal]]:
         """

@@ -10,8 +10,8 @@ taking a job in is not cancelled with the request.
 Note [A submission whose outcome is unknown]
 ============================================
 The intent is stored before the queue hears of the job, so a crash or a silent queue leaves a job without a backend id that
-the queue may or may not have.  It is looked up by our own id and adopted if it is there.  Only when looks over a settling
-time have not found it, it is submitted again: a frozen scheduler may still carry out, after it wakes, what we
+the queue may or may not have.  It is looked up by our own id and adopted if it is there.  Only when looks over the queue's
+settling time have not found it, it is submitted again: a frozen scheduler may still carry out, after it wakes, what we
 sent it before, and the settling time is what it needs for that.  A submission that certainly never reached the queue needs
 no such time.  While a submission is under way nobody looks for its job.
 
@@ -50,7 +50,6 @@ class Submission:
     Takes jobs in, and sees to it that what was accepted gets into the queue.
 
     @param inspectors: where bundles are checked.
-    @param settle: seconds that a submission of unknown outcome is given to show up in the queue.
     @param patience: seconds that anybody waits for a submission.  See Note [Patience].
     """
 
@@ -65,7 +64,6 @@ class Submission:
         watching: Watching,
         inspectors: IWorkers,
         limits: BundleLimits,
-        settle: float,
         new_id: Callable[[], str],
         patience: float = 15.0,
     ) -> None:
@@ -76,7 +74,7 @@ class Submission:
         self._watching = watching
         self._inspectors = inspectors
         self._limits = limits
-        self._absences = Absences(settle)
+        self._absences = Absences()
         self._new_id = new_id
         self._patience = patience
         # Jobs that the queue may or may not have; those of them whose submission is under way, or certainly did not reach the
@@ -124,7 +122,7 @@ class Submission:
         await self._submit_patiently([job for job in absent if await self._is_wanted(job)])
 
     def _is_absent(self, job_id: str, now: float) -> bool:
-        return job_id in self._untouched or self._absences.missed(job_id, now)
+        return job_id in self._untouched or self._absences.missed(job_id, now, self._queue.settling)
 
     async def _is_wanted(self, job: Job) -> bool:
         """Whether a job still waits for the queue: what we were told at the start may have been settled meanwhile."""

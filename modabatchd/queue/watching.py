@@ -82,7 +82,7 @@ class Watching:
         self._turn = DeferredLock()
         self._finishing_at_once = DeferredSemaphore(_FINISHING_AT_ONCE)
         self._seen: dict[str, Sighting | None] = {}
-        self._absences = Absences(GRACE)
+        self._absences = Absences()
         self._finishing: dict[str, Deferred[None]] = {}
         self._troubled: set[str] = set()
         self._strangers: set[str] = set()
@@ -171,7 +171,7 @@ class Watching:
         await self._take(found.values())
         now = self._clock.seconds()
         for job_id in absent.difference(found, unclear):
-            if self._absences.missed(job_id, now):
+            if self._absences.missed(job_id, now, GRACE):
                 self._log.warn("job {job_id} is neither in the queue nor in its history", job_id=job_id)
                 await self.conclude(job_id, JobState.REMOVED, "The scheduler does not know this job any more.")
                 self._absences.found([job_id])

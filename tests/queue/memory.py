@@ -16,6 +16,7 @@ from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
 from modabatchd.queue.job import TRANSITIONS, Action, BackendId, JobState, Sighting
 
 T = TypeVar("T")
+SETTLING = 60.0
 
 
 @implementer(IQueue)
@@ -33,6 +34,7 @@ class MemoryQueue(Service):
 
     def __init__(self, seconds: Callable[[], float] = time.time) -> None:
         self.name = "memory"
+        self.settling = SETTLING
         self.away = False
         self.untouched = False
         self.odd: set[str] = set()

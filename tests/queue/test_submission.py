@@ -15,8 +15,9 @@ from modabatchd.queue.form import SubmissionForm
 from modabatchd.queue.interfaces import Ticket
 from modabatchd.queue.job import JobState, Resources
 from tests.deferreds import now
+from tests.queue.memory import SETTLING
 from tests.queue.test_bundle import member, pack
-from tests.queue.world import GRACE, PATIENCE, SETTLE, URL, Broken, World
+from tests.queue.world import GRACE, PATIENCE, URL, Broken, World
 
 
 def test_a_job_goes_to_the_queue_as_it_was_asked_for(world: World) -> None:
@@ -154,7 +155,7 @@ def test_but_not_after_a_try_whose_outcome_is_unknown(world: World) -> None:
     with pytest.raises(Broken):
         world.repair()
     world.queue.before = set()
-    world.repair(SETTLE / 2)
+    world.repair(SETTLING / 2)
     assert world.real_queue.tickets == {}
     world.wait_out(world.repair)
     assert len(world.real_queue.tickets) == 1
@@ -183,7 +184,7 @@ def test_nothing_is_submitted_again_before_the_settling_time(world: World) -> No
     world.accept()
     world.real_queue.away = False
     world.queue.calls.clear()
-    for seconds in (0.0, SETTLE / 3, SETTLE / 3, SETTLE / 3 - 1):
+    for seconds in (0.0, SETTLING / 3, SETTLING / 3, SETTLING / 3 - 1):
         world.repair(seconds)
     assert "submit" not in world.queue.calls
     world.repair(1.0)
@@ -210,7 +211,7 @@ def test_every_failed_try_starts_the_settling_time_anew(world: World) -> None:
     world.queue.before = {"submit"}
     for _ in range(12):
         with suppress(Broken):
-            world.repair(SETTLE / 4)
+            world.repair(SETTLING / 4)
     assert world.queue.calls.count("submit") == 1 + 2
     world.queue.before = set()
     world.wait_out(world.repair)
@@ -230,7 +231,7 @@ def test_a_look_does_not_count_for_a_job_that_it_was_not_asked_about(world: Worl
     now(repairing)
     world.queue.gates, world.queue.before = {}, set()
     for submitted in (False, False, True):
-        world.repair(SETTLE / 2)
+        world.repair(SETTLING / 2)
         assert (late in world.real_queue.tickets) == submitted
 
 

@@ -30,7 +30,6 @@ from tests.queue.test_bundle import RUN, pack
 from tests.run_now import RunNow
 
 URL = "http://receiver.example.org/done"
-SETTLE = 60.0
 PATIENCE = 10.0
 
 
@@ -122,7 +121,6 @@ class World:
             self.watching,
             RunNow(),
             BundleLimits(),
-            SETTLE,
             self.new_id,
             PATIENCE,
         )

@@ -53,7 +53,7 @@ class Service:
         self.spool.prepare()
         self.watching = Watching(self.clock, self.queue, self.store, self.spool, lambda: str(uuid4()), lambda: None)
         self.submission = Submission(
-            self.clock, self.queue, self.store, self.spool, self.watching, RunNow(), BundleLimits(), 30.0, lambda: str(uuid4())
+            self.clock, self.queue, self.store, self.spool, self.watching, RunNow(), BundleLimits(), lambda: str(uuid4())
         )
         self.rounds = Rounds(self.watching, self.submission)
         control = Control(self.queue, self.store, self.watching, lambda: None)

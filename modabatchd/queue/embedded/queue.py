@@ -85,6 +85,7 @@ class EmbeddedQueue(Service):
         grace: float = 10.0,
     ) -> None:
         self.name = "embedded"
+        self.settling = 0.0
         self._reactor = reactor
         self._wrapper = wrapper
         self._workers = workers

@@ -66,6 +66,11 @@ class Home:
         assert self._found is not None  # noqa: S101 - for the type checker
         return self._found
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is known, and on this machine."""
+        return self._found is not None and self._found.here
+
     async def _find_first(self) -> None:
         if self._found is None:
             known = "" if self._configured else await self._known() or ""

@@ -9,7 +9,8 @@ transaction whose connection closes is dropped, unless the word "commit" had arr
 reads what it was sent, commits or drops, and only then answers anybody else.  So a look that was I{asked after} the child's
 death and was answered is final, as far as the scheduler's machine is concerned; bytes may still be under way in the network.
 C{find} promises exactly this: it asks anew, never out of a memory, and fails when there is no answer.  Whoever wants to
-submit again should have two looks find nothing, a minute apart.
+submit again should have looks find nothing over a minute; on one machine nothing is under way for long, and some seconds do.
+The child dies with the daemon, so the same holds after a restart.
 
 Note [Half-made jobs]
 =====================
@@ -62,6 +63,9 @@ _MOST_ROWS: Final = 1000
 _MOST_TRANSFERS: Final = 50
 _MOST_ACTIONS: Final = 100
 _PIECE: Final = 500
+#: See L{HTCondorQueue.settling}.
+_SETTLING: Final = 60.0
+_SETTLING_HERE: Final = 10.0
 #: Seconds that a release waits at the most, and between two looks.
 _LETTING_GO: Final = 10.0
 _LOOK: Final = 0.1
@@ -133,6 +137,11 @@ class HTCondorQueue(Service):
         self._home = Home(self._ask_for_home, self._has_jobs, access.schedd or "", known, remember)
         self._direct = Gathering(self._submit_direct, _shape, _MOST_ROWS)
         self._sent = Gathering(self._submit_sent, _shape, _MOST_TRANSFERS)
+
+    @property
+    def settling(self) -> float:
+        """See L{IQueue.settling} and Note [Submissions of unknown outcome]."""
+        return _SETTLING_HERE if self._home.is_here else _SETTLING
 
     def hurry(self) -> None:
         """The service is about to stop: whatever is under way ends within some seconds, if need be without a result."""
