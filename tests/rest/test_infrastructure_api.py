@@ -5,47 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
 
-from modabatchd.config.settings import HTTPSettings
-from modabatchd.infrastructure.policy import Limits
 from modabatchd.queue.job import JobRequest, Resources
-from modabatchd.rest.analysis import Analysis
-from modabatchd.rest.app import Application
-from modabatchd.rest.infrastructure import Infrastructure
-from modabatchd.rest.site import Site
-from modabatchd.rest.upload import Upload
 from tests.deferreds import now
-from tests.infrastructure.policies_for_tests import policy, pool
-from tests.infrastructure.scaled import POOL, Scaled
-from tests.queue.world import template
-from tests.rest.in_memory import Client, Response
-from tests.rest.places import Place
-from tests.run_now import RunNow
-
-
-class Front:
-    def __init__(self, directory: Path) -> None:
-        rules = policy(pool(1, 8, labels={"team": "x"}), idle=60.0, limits=Limits(max_nodes=3), currency="EUR")
-        self.world = Scaled(directory, template(directory), rules)
-        parts = self.world.parts
-        resource = Infrastructure(self.world.clock, parts.scaling, parts.by_hand, parts.book, self.world.register)
-        analysis = Analysis(self.world.clock, self.world.store, parts.scaling)
-        place = Place(directory / "spool")
-        application = Application([resource, analysis], [], lambda head: Upload(head, place.spool, RunNow()))
-        self.client = Client(Site(application.resource(), application.reception, HTTPSettings(), Clock()))
-
-    def ask(self, method: str, path: str, expected: int = 200) -> Any:
-        return self.response(method, path, expected).json()
-
-    def response(self, method: str, path: str, expected: int = 200) -> Response:
-        response = self.client.request(method, f"/infrastructure{path}")
-        assert response.status == expected, response.content
-        return response
-
-    def nodes(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask("GET", "")["nodes"]
-        return found
+from tests.infrastructure.scaled import POOL
+from tests.rest.front_of_nodes import Front
 
 
 @pytest.fixture
