@@ -45,6 +45,7 @@ setup(
         "htcondor": ["htcondor>=25"],
         "postgresql": ["psycopg[binary]>=3.3"],
         "isal": ["isal>=1.9"],
+        "client": ["click>=8.1", "rich>=13.9", "httpx>=0.28"],
         "scaling": ["apache-libcloud>=3.9", "click>=8.1", "cronsim>=2.8", "htcondor>=25", "tzdata"],
         "test": [
             "pytest>=9.2",
