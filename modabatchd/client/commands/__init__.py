@@ -1,0 +1,1 @@
+"""The commands of C{modabatch}, by what they are about."""
