@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from modabatchd.queue.indices import Indices
+
 
 class JobState(enum.StrEnum):
     """The states of a job as the API names them."""
@@ -100,6 +102,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     @ivar max_wall_time: seconds that one run may take, suspension included; L{None} for no limit.
     @ivar notification: the URL to POST to once the job is over.
     @ivar submitted: seconds since the epoch.
+    @ivar array: the indices of its tasks; L{None} for a job that is no array.
+    @ivar has_parameters: whether each task has variables of its own.  See L{modabatchd.queue.parameters}.
     """
 
     id: str
@@ -113,6 +117,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_wall_time: int | None = None
     notification: str | None = None
     has_input: bool = False
+    array: Indices | None = None
+    has_parameters: bool = False
 
 
 class BackendId(msgspec.Struct, frozen=True, order=True):
@@ -127,7 +133,9 @@ class BackendId(msgspec.Struct, frozen=True, order=True):
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What the queue says of one job at one moment.  Times are seconds since the epoch; L{None} means "not known (yet)".
+    What the queue says of one job, or of one task of a job array, at one moment.
+
+    Times are seconds since the epoch; L{None} means "not known (yet)".
 
     @ivar job_id: our UUID, as the queue keeps it with the job.
     @ivar state: the state translated; C{backend_state} is the queue's own word for it.
@@ -138,6 +146,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     @ivar user_cpu: seconds of user CPU time.
     @ivar host: the node it runs or last ran on.
     @ivar reason: why it is held, or why it was removed.
+    @ivar task: the index of the task that it is about; L{None} for a job that is no array.
     """
 
     job_id: str
@@ -157,6 +166,41 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     user_cpu: float = 0.0
     host: str | None = None
     reason: str | None = None
+    task: int | None = None
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One task of a job array.
+
+    @ivar sighting: what the queue last said of it; L{None} until it said something.
+    """
+
+    index: int
+    state: JobState
+    sighting: Sighting | None = None
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    How many tasks of a job array are in each state.
+
+    @ivar failed: how many of the completed ones have not ended with exit status 0.
+    """
+
+    idle: int = 0
+    running: int = 0
+    suspended: int = 0
+    held: int = 0
+    removed: int = 0
+    completed: int = 0
+    submission_error: int = 0
+    failed: int = 0
+
+    def of(self, state: JobState) -> int:
+        """How many are in that state."""
+        number: int = getattr(self, state.value)
+        return number
 
 
 class StateChange(msgspec.Struct, frozen=True):
@@ -176,6 +220,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @ivar sighting: what the queue last said; L{None} until it said something.
     @ivar history: every state it was in, oldest first.
     @ivar settled: when it reached its final state, in seconds since the epoch; L{None} before.
+    @ivar tally: of its tasks; L{None} for a job that is no array.  An array's C{backend_id} is that of its first task, and it
+        has no C{sighting} of its own.
     """
 
     seq: int
@@ -186,3 +232,4 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     sighting: Sighting | None = None
     history: tuple[StateChange, ...] = ()
     settled: float | None = None
+    tally: Tally | None = None

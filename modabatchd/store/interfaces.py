@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from modabatchd.notifications.message import Delivery, Message
-from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting
+from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting, Tally, Task
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,22 +25,25 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """One row of a list."""
+    """One row of a list.  @ivar tally: of the tasks of a job array."""
 
     seq: int
     id: str
     job_status: JobState
     job_name: str
+    tally: Tally | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One step of a job, written in one transaction.
+    One step of a job, or of one task of a job array, written in one transaction.
 
     @ivar state: the state the job is in now.  When it differs from the stored one, the stored one becomes
         C{previous_state} and a line is added to the history; when it is final, C{settled} becomes C{at}.
     @ivar sighting: what the queue said; L{None} keeps the stored one.  Its backend id is recorded too.
     @ivar message: goes to the outbox in the same transaction.
+    @ivar task: the index of the task; L{None} for the job as a whole.  A final state of an array as a whole becomes that of all
+        tasks that are not over.
     """
 
     job_id: str
@@ -49,6 +52,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     sighting: Sighting | None = None
     message: Message | None = None
+    task: int | None = None
 
 
 class IStore(Interface):
@@ -88,12 +92,21 @@ class IStore(Interface):
     def live(after: int, limit: int) -> Deferred[Sequence[Job]]:
         """Jobs that are not in a final state, ascending by C{seq}, without their history."""
 
-    def advance(steps: Sequence[Progress]) -> Deferred[None]:
+    def tasks(job_id: str, states: Collection[JobState], limit: int, after: int = -1) -> Deferred[Sequence[Task]]:
+        """Up to C{limit} tasks of a job array that are in one of these states, with indices above C{after}, ascending."""
+
+    def task(job_id: str, index: int) -> Deferred[Task | None]:
+        """One task of a job array."""
+
+    def advance(steps: Sequence[Progress]) -> Deferred[Collection[str]]:
         """
         Write steps in one transaction.
 
-        A step for a job that is already in a final state, or that is not there, changes nothing (and sends nothing):
-        a completion is told once.
+        A step for a job or a task that is already in a final state, or that is not there, changes nothing (and sends nothing):
+        a completion is told once.  The steps of tasks move their array along (Note [The state of an array] in
+        L{modabatchd.queue.tallies}), but only a step of its own makes it final.
+
+        @return: the ids of the arrays whose last task is over, while they themselves are not final yet.
         """
 
     def expired(before: float, limit: int) -> Deferred[Sequence[str]]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from modabatchd.notifications.message import Delivery, Message
-from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting, StateChange
+from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting, StateChange, Tally
 from modabatchd.store.interfaces import Listed
 from modabatchd.store.schema import changes, jobs, messages
 
@@ -25,13 +25,14 @@ JOB: Final = (
     jobs.c.backend_proc,
     jobs.c.sighting,
     jobs.c.settled,
+    jobs.c.tally,
 )
 
 #: The columns that L{history} reads, in its order.
 CHANGE: Final = (changes.c.state, changes.c.at, changes.c.reason)
 
 #: The columns that L{listed} reads, in its order.
-LISTED: Final = (jobs.c.seq, jobs.c.id, jobs.c.state, jobs.c.name)
+LISTED: Final = (jobs.c.seq, jobs.c.id, jobs.c.state, jobs.c.name, jobs.c.tally)
 
 #: The columns that L{delivery} reads, in its order.
 DELIVERY: Final = (messages.c.id, jobs.c.id, messages.c.url, messages.c.body, messages.c.created, messages.c.attempts)
@@ -40,6 +41,7 @@ DELIVERY: Final = (messages.c.id, jobs.c.id, messages.c.url, messages.c.body, me
 _STATES: Final[Mapping[str | None, JobState]] = {state.value: state for state in JobState}
 _REQUESTS: Final = msgspec.json.Decoder(JobRequest)
 _SIGHTINGS: Final = msgspec.json.Decoder(Sighting)
+_TALLIES: Final = msgspec.json.Decoder(Tally)
 
 
 def encode(value: msgspec.Struct) -> str:
@@ -49,7 +51,20 @@ def encode(value: msgspec.Struct) -> str:
 
 def new_job(request: JobRequest) -> Row:
     """The row of a job that the queue does not have yet."""
-    return {"id": request.id, "name": request.name, "state": JobState.IDLE.value, "request": encode(request)}
+    tally = _first_tally(request)
+    return {
+        "id": request.id,
+        "name": request.name,
+        "state": JobState.IDLE.value,
+        "request": encode(request),
+        "tally": None if tally is None else encode(tally),
+    }
+
+
+def added(seq: int, request: JobRequest) -> Job:
+    """The job of such a row, once it has its number."""
+    history = (StateChange(JobState.IDLE, request.submitted),)
+    return Job(seq=seq, request=request, state=JobState.IDLE, history=history, tally=_first_tally(request))
 
 
 def new_labels(job: Job) -> Iterable[Row]:
@@ -78,7 +93,7 @@ def new_message(seq: int, message: Message) -> Row:
 
 def job(row: Sequence[Any], history: tuple[StateChange, ...] = ()) -> Job:
     """The job of a row of L{JOB}; further columns are ignored."""
-    seq, request, state, previous_state, cluster, proc, sighting, settled, *_ = row
+    seq, request, state, previous_state, cluster, proc, sighting, settled, counted, *_ = row
     return Job(
         seq=seq,
         request=_REQUESTS.decode(request),
@@ -88,7 +103,13 @@ def job(row: Sequence[Any], history: tuple[StateChange, ...] = ()) -> Job:
         sighting=None if sighting is None else _SIGHTINGS.decode(sighting),
         history=history,
         settled=settled,
+        tally=tally(counted),
     )
+
+
+def tally(counted: str | None) -> Tally | None:
+    """The tally of a column."""
+    return None if counted is None else _TALLIES.decode(counted)
 
 
 def history(rows: Iterable[Sequence[Any]]) -> tuple[StateChange, ...]:
@@ -98,11 +119,15 @@ def history(rows: Iterable[Sequence[Any]]) -> tuple[StateChange, ...]:
 
 def listed(row: Sequence[Any]) -> Listed:
     """The line of a list of a row of L{LISTED}."""
-    seq, id, state, name = row
-    return Listed(seq, id, _STATES[state], name)
+    seq, id, state, name, counted = row
+    return Listed(seq, id, _STATES[state], name, tally(counted))
 
 
 def delivery(row: Sequence[Any]) -> Delivery:
     """The delivery of a row of L{DELIVERY}."""
     id, job_id, url, body, created, attempts = row
     return Delivery(Message(id=id, job_id=job_id, url=url, body=body, created=created), attempts)
+
+
+def _first_tally(request: JobRequest) -> Tally | None:
+    return None if request.array is None else Tally(idle=request.array.count)

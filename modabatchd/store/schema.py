@@ -53,6 +53,8 @@ jobs: Final = Table(
     Column("backend_proc", BigInteger),
     Column("request", Text, nullable=False),
     Column("sighting", Text),
+    # Of the tasks of an array, as JSON: kept, not counted.
+    Column("tally", Text),
     sqlite_autoincrement=True,
 )
 Index(None, jobs.c.state, jobs.c.seq)
@@ -72,6 +74,18 @@ labels: Final = Table(
 )
 Index(None, labels.c.key, labels.c.value, labels.c.state, labels.c.job)
 Index(None, labels.c.key, labels.c.state, labels.c.job)
+
+#: The tasks of the arrays; C{sighting} is what L{modabatchd.store.rows_tasks} makes of it.
+tasks: Final = Table(
+    "tasks",
+    METADATA,
+    _job(primary_key=True),
+    Column("task", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("sighting", Text),
+    sqlite_with_rowid=False,
+)
+Index(None, tasks.c.job, tasks.c.state, tasks.c.task)
 
 #: The history of the jobs.
 changes: Final = Table(

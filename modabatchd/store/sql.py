@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
+import msgspec
 from sqlalchemy import Connection, Executable, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.application.service import Service
@@ -15,8 +17,8 @@ from zope.interface import implementer
 
 from modabatchd.errors import StoreAway
 from modabatchd.notifications.message import Delivery
-from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, StateChange
-from modabatchd.store import rows, statements
+from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Task
+from modabatchd.store import rows, rows_tasks, statements, statements_tasks
 from modabatchd.store.calls import Calls
 from modabatchd.store.connecting import read_url, to_read, to_write
 from modabatchd.store.failures import meaning, unclaimed
@@ -119,7 +121,17 @@ class SQLStore(Service):
         """See L{IStore.live}."""
         return self.read(_each(rows.job), statements.LIVE, after=after, limit=limit)
 
-    def advance(self, steps: Sequence[Progress]) -> Deferred[None]:
+    def tasks(self, job_id: str, states: Collection[JobState], limit: int, after: int = -1) -> Deferred[Sequence[Task]]:
+        """See L{IStore.tasks}."""
+        values = {"id": job_id, "states": [state.value for state in states], "limit": limit, "after": after}
+        return self.read(_each(partial(rows_tasks.task, job_id)), statements_tasks.TASKS, **values)
+
+    def task(self, job_id: str, index: int) -> Deferred[Task | None]:
+        """See L{IStore.task}."""
+        found = self.read(_each(partial(rows_tasks.task, job_id)), statements_tasks.ONE_TASK, id=job_id, index=index)
+        return found.addCallback(lambda tasks: tasks[0] if tasks else None)
+
+    def advance(self, steps: Sequence[Progress]) -> Deferred[Collection[str]]:
         """See L{IStore.advance}."""
         return self.write(_advance, steps)
 
@@ -203,26 +215,48 @@ def _add(connection: Connection, requests: Sequence[JobRequest]) -> Sequence[Job
     if not requests:
         return []
     seqs = connection.execute(statements.ADD_JOBS, [rows.new_job(request) for request in requests]).scalars().all()
-    added = [
-        Job(seq=seq, request=request, state=JobState.IDLE, history=(StateChange(JobState.IDLE, request.submitted),))
-        for seq, request in zip(seqs, requests, strict=True)
-    ]
+    added = [rows.added(seq, request) for seq, request in zip(seqs, requests, strict=True)]
+    _execute(
+        connection, statements_tasks.ADD_TASKS, [row for job in added for row in rows_tasks.new_tasks(job.seq, job.request)]
+    )
     _execute(connection, statements.ADD_LABELS, [row for job in added for row in rows.new_labels(job)])
     _execute(connection, statements.ADD_CHANGES, [rows.new_change(job.seq, *job.history) for job in added])
     return added
 
 
-def _advance(connection: Connection, steps: Sequence[Progress]) -> None:
-    standings = {
-        id: Standing(seq, JobState(state))
-        for ids in _portions({step.job_id for step in steps})
-        for id, seq, state in connection.execute(statements.STANDINGS, {"ids": ids})
-    }
-    writes = plan(steps, standings)
+def _advance(connection: Connection, steps: Sequence[Progress]) -> Collection[str]:
+    writes = plan(steps, _standings(connection, steps))
+    _execute(connection, statements_tasks.ADVANCE_TASKS, writes.tasks)
     _execute(connection, statements.ADVANCE, writes.jobs)
+    _execute(connection, statements_tasks.CLOSE_TASKS, writes.closings)
     _execute(connection, statements.RELABEL, writes.labels)
     _execute(connection, statements.ADD_CHANGES, writes.changes)
     _execute(connection, statements.ADD_MESSAGES, writes.messages)
+    return writes.over
+
+
+def _standings(connection: Connection, steps: Sequence[Progress]) -> Mapping[str, Standing]:
+    standings = {
+        id: Standing(seq, JobState(state), rows.tally(tally))
+        for ids in _portions({step.job_id for step in steps})
+        for id, seq, state, tally in connection.execute(statements.STANDINGS, {"ids": ids})
+    }
+    indices: dict[str, set[int]] = {}
+    for step in steps:
+        if step.task is not None and step.job_id in standings:
+            indices.setdefault(step.job_id, set()).add(step.task)
+    for job_id, wanted in indices.items():
+        tasks = _states(connection, standings[job_id].seq, wanted)
+        standings[job_id] = msgspec.structs.replace(standings[job_id], tasks=tasks)
+    return standings
+
+
+def _states(connection: Connection, seq: int, indices: Collection[int]) -> dict[int, JobState]:
+    return {
+        index: JobState(state)
+        for some in _portions(indices)
+        for index, state in connection.execute(statements_tasks.STATES, {"job_seq": seq, "indices": some})
+    }
 
 
 def _forget(connection: Connection, job_ids: Collection[str]) -> None:
@@ -241,7 +275,7 @@ def _execute(connection: Connection, statement: Executable, values: Any) -> None
         connection.execute(statement, values)
 
 
-def _portions(ids: Collection[str]) -> Iterable[Sequence[str]]:
+def _portions(ids: Collection[R]) -> Iterable[Sequence[R]]:
     everything = list(ids)
     return (everything[start : start + _IDS] for start in range(0, len(everything), _IDS))
 

@@ -48,7 +48,9 @@ GET: Final = (
 )
 
 STANDINGS: Final = (
-    select(jobs.c.id, jobs.c.seq, jobs.c.state).where(jobs.c.id.in_(bindparam("ids", expanding=True))).with_for_update()
+    select(jobs.c.id, jobs.c.seq, jobs.c.state, jobs.c.tally)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .with_for_update()
 )
 
 #: See L{modabatchd.store.steps.Writes} for the parameters of this and the next.
@@ -60,6 +62,7 @@ ADVANCE: Final = (
         previous_state=_given("previous", jobs.c.previous_state),
         settled=_given("ended", jobs.c.settled),
         sighting=_given("seen", jobs.c.sighting),
+        tally=_given("tally", jobs.c.tally),
         backend_cluster=_given("cluster", jobs.c.backend_cluster),
         backend_proc=_given("proc", jobs.c.backend_proc),
     )
