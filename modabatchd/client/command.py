@@ -62,6 +62,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
     },
     "Policies": {
         "check-policy": ("scaling", "check_policy"),
+        "journal": ("client", "journal"),
         "replay": ("scaling", "replay"),
     },
 }

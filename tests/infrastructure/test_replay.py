@@ -5,20 +5,27 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 from random import Random
+from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modabatchd.client.command import main
-from modabatchd.infrastructure.policy import Limits, Objective, Policy
-from modabatchd.infrastructure.replay.cluster import Billing, Cluster, Placement
+from modabatchd.infrastructure.journal import Written
+from modabatchd.infrastructure.node import Capacity, Offering
+from modabatchd.infrastructure.planning import StartNode
+from modabatchd.infrastructure.policy import Limits, Objective, Policy, Spot
+from modabatchd.infrastructure.replay import axes, recording
+from modabatchd.infrastructure.replay.cluster import Billing, Cluster, Kind, Placement
 from modabatchd.infrastructure.replay.comparing import Replay
 from modabatchd.infrastructure.replay.figures import Figures, percentile
-from modabatchd.infrastructure.replay.log import Job, LogProblem, read_swf, split, work
-from modabatchd.infrastructure.replay.peers import Formula, Kind, Packing, PerMinute, peers
+from modabatchd.infrastructure.replay.hazards import Hazards
+from modabatchd.infrastructure.replay.log import Job, Log, LogProblem, read_swf, split, work
+from modabatchd.infrastructure.replay.peers import Formula, Packing, PerMinute, peers
 from modabatchd.infrastructure.replay.picture import picture
 from modabatchd.infrastructure.replay.planned import Planned
 from modabatchd.infrastructure.replay.simulation import Most, Rule, Run, Sample, Simulation
@@ -46,12 +53,18 @@ def day(seed: int, jobs: int = 600, cores: int = 8) -> list[Job]:
     return found[:jobs]
 
 
-def run(rule: Rule, jobs: list[Job], most: Most = FREE, sampled: float = 0.0) -> Run:
-    return Simulation(jobs, rule, Placement.OLDEST, Billing(), BOOT, most, sampled).run()
+def run(rule: Rule, jobs: list[Job], most: Most = FREE, sampled: float = 0.0, **hazards: Any) -> Run:
+    return Simulation(jobs, rule, Placement.OLDEST, Billing(), BOOT, most, sampled, Hazards(**hazards)).run()
 
 
 def ours(objective: Objective = Objective.BALANCED, *cores: int, limits: Limits = LOTS) -> Policy:
     return policy(pool(*cores), objective=objective, limits=limits)
+
+
+def spot_policy() -> Policy:
+    one = pool(8)
+    sizes = tuple(msgspec.structs.replace(size, spot_price=size.price / 3) for size in one.sizes)
+    return policy(msgspec.structs.replace(one, sizes=sizes, spot=Spot.ONLY), limits=LOTS)
 
 
 # Logs
@@ -67,8 +80,9 @@ def test_the_jobs_of_a_log_that_did_run() -> None:
         swf(4, 95, -1, 1),
         swf(5, 99, 5, -1, -1),
     ]
-    assert read_swf(lines) == [Job(0, 30, 2), Job(10, 60, 4)]
-    assert read_swf([]) == []
+    assert read_swf(lines) == Log([Job(0, 30, 2), Job(10, 60, 4)])
+    assert read_swf([]) == Log([])
+    assert read_swf(["; UnixStartTime: 1000", *lines]).begins == 1090
 
 
 @pytest.mark.parametrize(
@@ -111,7 +125,7 @@ def test_which_node_a_job_gets(placement: Placement, chosen: int) -> None:
     started = []
     cluster = Cluster(placement, Billing(), lambda job, machine: started.append(machine.id))
     for _ in range(2):
-        cluster.join(cluster.order("c8", 8, 0.16, 0.0, 0.0))
+        cluster.join(cluster.order(EIGHT, 0.0, 0.0))
     cluster.machines[2].free = 3
     cluster.submit(Job(0.0, 10.0, 2))
     cluster.place()
@@ -120,7 +134,7 @@ def test_which_node_a_job_gets(placement: Placement, chosen: int) -> None:
 
 def test_a_node_with_jobs_cannot_be_stopped() -> None:
     cluster = Cluster(Placement.OLDEST, Billing(), lambda job, machine: None)
-    machine = cluster.order("c8", 8, 0.16, 0.0, 0.0)
+    machine = cluster.order(EIGHT, 0.0, 0.0)
     cluster.join(machine)
     cluster.submit(Job(0.0, 10.0, 2))
     cluster.place()
@@ -197,21 +211,114 @@ def test_it_learns_from_the_gaps_it_has_seen() -> None:
 @pytest.mark.parametrize("seed", [2, 3, 4])
 def test_objectives_trade_money_for_waits(seed: int) -> None:
     jobs = day(seed, 400)
-    found = [Replay(ours(objective), jobs, Placement.OLDEST, BOOT).ours() for objective in Objective]
+    found = [Replay(ours(objective), Log(jobs), Placement.OLDEST, BOOT).ours() for objective in Objective]
     assert [one.cost for one in found] == sorted(one.cost for one in found)
     assert [one.wait for one in found] == sorted((one.wait for one in found), reverse=True)
 
 
 @pytest.mark.parametrize("seed", [5, 6])
 def test_no_rule_of_others_with_one_size_is_better_in_everything(seed: int) -> None:
-    replay = Replay(ours(Objective.BALANCED, 8), day(seed, 1500), Placement.OLDEST, BOOT)
+    replay = Replay(ours(Objective.BALANCED, 8), Log(day(seed, 1500)), Placement.OLDEST, BOOT)
     mine = replay.ours()
     assert not [peer.rule for peer in replay.peers() if peer.dominates(mine)]
 
 
 def test_the_same_log_gives_the_same_figures() -> None:
-    first, second = (Replay(ours(), day(7, 300), Placement.OLDEST, BOOT).ours() for _ in range(2))
+    first, second = (Replay(ours(), Log(day(7, 300)), Placement.OLDEST, BOOT).ours() for _ in range(2))
     assert first == second
+
+
+# What goes wrong
+
+ALL = [*peers([EIGHT]), Planned(ours(Objective.BALANCED, 8))]
+
+
+@pytest.mark.parametrize("rule", [*peers([Kind("s8", 8, 0.05, spot=True)]), Planned(spot_policy())], ids=lambda rule: rule.name)
+def test_what_a_lost_spot_node_ran_runs_again(rule: Rule) -> None:
+    jobs = day(9, 200)
+    found = run(rule, jobs, spot_losses=0.2, seed=1)
+    assert (len(found.waits), found.never) == (len(jobs), 0)
+    assert found.again > 0
+    assert found.core_seconds > work(jobs)
+    assert run(rule, jobs).again == 0
+
+
+def test_nodes_that_are_no_spot_nodes_are_not_taken_back() -> None:
+    assert run(Packing("packing", 10.0, [EIGHT], idle=0.0), day(9, 100), spot_losses=5.0).again == 0
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.name)
+def test_nodes_that_never_join_are_replaced(rule: Rule) -> None:
+    jobs = day(10, 100)
+    found = run(rule, jobs, boot_failures=0.2, seed=2)
+    assert (len(found.waits), found.never) == (len(jobs), 0)
+    assert found.core_seconds > work(jobs)
+
+
+def test_a_pool_whose_nodes_never_join_is_closed_in_the_end() -> None:
+    found = run(Planned(ours(Objective.BALANCED, 8)), [Job(0.0, 10.0, 1)], boot_failures=1.0)
+    assert (found.waits, found.never) == ([], 1)
+    assert 10 <= found.starts < 50
+
+
+def test_the_same_seed_gives_the_same_luck() -> None:
+    first, second, other = (
+        run(Planned(spot_policy()), day(11, 200), spot_losses=0.3, boot_failures=0.1, seed=seed) for seed in (3, 3, 4)
+    )
+    assert first == second
+    assert first != other
+
+
+def test_a_budget_ends_starts_until_the_next_month() -> None:
+    limited = ours(Objective.COST, 8, limits=Limits(max_nodes=100, monthly_budget=1.0))
+    jobs = [Job(3600.0 * hour, 3000.0, 8) for hour in range(100)]
+    month = 30 * 86400.0
+    found = run(Planned(limited), [*jobs, Job(month, 60.0, 1)])
+    assert found.never == 0
+    assert max(found.waits) > 15 * 86400
+    at_once = sum(wait < 86400 for wait in found.waits)
+    assert 5 <= at_once <= 8, "1 EUR is six hours of a node"
+
+
+# What was recorded
+
+
+def test_a_recording_becomes_a_log(tmp_path: Path) -> None:
+    lines = [
+        recording.encode(recording.Recorded(0.0, 10_000.0)),
+        recorded_job("b", 700.0, 900.0, 1000.0, 1500.0, memory=8 * 1024),
+        recorded_job("a", 500.0, 520.0, 520.0, None),
+        recorded_job("a", 500.0, 520.0, 520.0, 530.0),
+        decision(510.0, 3.0, StartNode(offering=Offering(pool="burst", size="c8"), capacity=Capacity(), price=0.1, reason="x")),
+        decision(600.0, 5.0),
+        decision(700.0, 1.0),
+    ]
+    found = recording.read_recording([line.decode() + "\n" for line in lines])
+    log = recording.to_log(found, ours(Objective.COST, 8))
+    assert log == Log([Job(0.0, 10.0, 1), Job(200.0, 500.0, 4)], 500.0)
+    was = recording.as_it_was(found)
+    assert (was.wait, was.starts, was.money, was.cost) == (110.0, 1, 3.0, None)
+
+
+@pytest.mark.parametrize("line", ["{}", '{"kind": "job"}', '{"kind": "what"}', "nonsense"])
+def test_a_recording_that_is_none(line: str) -> None:
+    with pytest.raises(LogProblem) as caught:
+        recording.read_recording([recording.encode(recording.Recorded(0.0, 1.0)).decode(), line])
+    assert caught.value.line == 2
+    with pytest.raises(LogProblem, match="missing"):
+        recording.read_recording([])
+
+
+def recorded_job(name: str, submitted: float, first: float, started: float, ended: float | None, memory: int = 128) -> bytes:
+    return recording.encode(
+        recording.RecordedJob(
+            id=name, submitted=submitted, first=first, started=started, ended=ended, cpus=1, memory=memory, gpus=0
+        )
+    )
+
+
+def decision(at: float, spent: float, *steps: Any) -> bytes:
+    return recording.encode(recording.RecordedDecision(at, Written(spent=spent, steps=steps)))
 
 
 # What is told
@@ -234,13 +341,32 @@ def test_percentiles() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 50, 5000])
-def test_the_picture_is_svg_of_a_bounded_size(count: int) -> None:
+@pytest.mark.parametrize("dated", [True, False])
+def test_the_picture_is_svg_of_a_bounded_size(count: int, dated: bool) -> None:
     samples = [Sample(60.0 * at, at % 7, at % 5, 8, 1, at / 10) for at in range(count)]
-    drawn = picture(samples, "a <log> & more", "EUR")
+    drawn = picture({"ours": samples, "<theirs>": samples}, "a <log> & more", "under it", "EUR", 1_700_000_000.0, dated)
     texts = [element.text for element in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
-    assert texts[0] == "a <log> & more"
-    assert "money EUR" in texts
-    assert len(drawn) < 200_000
+    assert texts[:2] == ["a <log> & more", "under it"]
+    assert "money spent, EUR" in texts
+    assert [text for text in texts if text and "<theirs>" in text] or not count
+    assert len(drawn) < 400_000
+
+
+@given(st.floats(0, 1e12))
+@settings(max_examples=200, deadline=None)
+def test_marks_of_an_axis_hold_all_values(most: float) -> None:
+    marks = axes.values(most)
+    assert marks[0] == 0
+    assert marks[-1] >= most * (1 - 1e-9)
+    assert 2 <= len(marks) <= 6
+
+
+@given(st.floats(1, 3e9), st.floats(1, 3e9))
+@settings(max_examples=200, deadline=None)
+def test_marks_of_time_are_between_its_ends_and_not_too_many(begin: float, span: float) -> None:
+    moments = [moment for moment, _ in axes.times(begin, begin + span)]
+    assert all(begin <= moment <= begin + span for moment in moments)
+    assert len(moments) <= 13 or span > 12 * 364 * 86400
 
 
 # The command
@@ -273,15 +399,30 @@ def test_check_policy(place: Path) -> None:
 
 
 def test_replay_with_peers_and_a_picture(place: Path) -> None:
-    status, output = command(
-        "replay", "--policy", place / "policy.toml", place / "log.swf", "--peers", "--picture", place / "p.svg"
-    )
+    status, output = command("replay", "--policy", place / "policy.toml", place / "log.swf", "--picture", place / "p.svg")
     assert status == 0, output
     assert [
         rule in output for rule in ("modabatchd", "Google cluster-toolkit", "AWS ParallelCluster", "Karpenter, all sizes")
     ] == [True] * 4
     assert ElementTree.parse(place / "p.svg").getroot().tag.endswith("svg")
     assert command("replay", "--policy", place / "policy.toml", place / "log.swf.gz", "--first", 10)[1].startswith("10 jobs, ")
+
+
+def test_replay_with_everything_that_goes_wrong(place: Path) -> None:
+    trouble = ("--boot-failures", 0.1, "--spot-losses", 0.1, "--seed", 3, "--monthly-budget", 0.01, "--hourly-cost", 1)
+    status, output = command("replay", "--policy", place / "policy.toml", place / "log.swf", "--no-peers", *trouble)
+    assert status == 0, output
+    waited = float(output.split("modabatchd")[1].split()[1])
+    assert waited > 100_000, "the budget was spent, and the next month had to come"
+
+
+def test_replay_of_a_recording(place: Path) -> None:
+    lines = [recording.encode(recording.Recorded(0.0, 1e6)), recorded_job("a", 3590.0, 3600.0, 3600.0, 3700.0)]
+    (place / "week.jsonl").write_bytes(b"\n".join(lines))
+    status, output = command("replay", "--policy", place / "policy.toml", place / "week.jsonl", "--picture", place / "p.svg")
+    assert status == 0, output
+    assert "as it was" in output
+    assert ">01:00<" in (place / "p.svg").read_text()
 
 
 def test_a_log_that_is_none(place: Path) -> None:

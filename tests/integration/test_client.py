@@ -132,3 +132,23 @@ def _go_on(fetching: Fetching, tmp_path: Path, whole: bytes) -> None:
     assert fetching.fetch("stdout").read_bytes() == whole
     path.write_bytes(b"mine")
     assert fetching.fetch("stdout").read_bytes() == b"mine", "the server's has not changed"
+
+
+def test_a_recording_is_replayed(daemon: Daemon, tmp_path: Path) -> None:
+    job = submitted(daemon, "sleep 0.1")
+    ask(daemon, "wait", job)
+    week = tmp_path / "week.jsonl"
+    for _ in range(2):
+        ask(daemon, "journal", "--since", "1h", "--output", week)
+    assert job in week.read_text()
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[scaling.limits]\nmax_nodes = 5\n[[pool]]\nname = "burst"\ndriver = "local"\n'
+        'sizes = [{name = "s", cpus = 1, memory = "2G", price = "0.02 EUR"}]\n'
+    )
+    told = ask(daemon, "replay", "--policy", policy, week).output
+    jobs = {line for line in week.read_text().splitlines() if '"kind":"job"' in line}
+    assert f"{len(jobs)} job" in told
+    assert "as it was" in told
+    assert ask(daemon, "journal", "--since", "2999-01-01").output.count("\n") == 1
+    assert "neither a date" in ask(daemon, "journal", "--since", "yesterday", expected=2).output

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 
+import msgspec
+
 from modabatchd.infrastructure.replay.log import Job
 
 
@@ -20,6 +22,15 @@ class Placement(StrEnum):
     FULLEST = "fullest"
 
 
+class Kind(msgspec.Struct, frozen=True):
+    """A size of machine.  @ivar spot: whether the provider may take it back when it likes."""
+
+    size: str
+    cores: int
+    price: float
+    spot: bool = False
+
+
 class Machine:
     """
     A node.
@@ -28,6 +39,7 @@ class Machine:
     @ivar ready: when it joins.
     @ivar empty_since: when it had its last job, or joined.
     @ivar bound: jobs that wait for it and for no other.
+    @ivar running: those that run there.
     @ivar view: whatever a rule keeps about it; L{None} after each change.
     """
 
@@ -42,20 +54,24 @@ class Machine:
         "jobs",
         "price",
         "ready",
+        "running",
         "size",
+        "spot",
         "up",
         "view",
     )
 
-    def __init__(self, number: int, size: str, cores: int, price: float, born: float, ready: float) -> None:
+    def __init__(self, number: int, kind: Kind, born: float, ready: float) -> None:
         self.id = number
-        self.size = size
-        self.cores = self.free = cores
-        self.price = price
+        self.size = kind.size
+        self.cores = self.free = kind.cores
+        self.price = kind.price
+        self.spot = kind.spot
         self.born = born
         self.ready = self.empty_since = ready
         self.up = self.draining = False
         self.jobs = 0
+        self.running: list[Job] = []
         self.bound: list[Job] = []
         self.view: object = None
 
@@ -79,7 +95,11 @@ class Cluster:
     @param on_start: is told of each job that starts: the job and its node.
     @ivar machines: by number, the oldest first.
     @ivar waiting: by cores, the oldest first.
-    @ivar paid: core seconds, and in money.
+    @ivar queued: how many wait.
+    @ivar asked: the cores that jobs which wait or run ask for.
+    @ivar busy: the cores that jobs run on.
+    @ivar cores: of all nodes.
+    @ivar core_seconds, money: that were paid for nodes that have ended.
     """
 
     def __init__(self, placement: Placement, billing: Billing, on_start: Callable[[Job, Machine], None]) -> None:
@@ -90,7 +110,7 @@ class Cluster:
         self._numbers = 0
         self.machines: dict[int, Machine] = {}
         self.waiting: dict[int, deque[Job]] = {}
-        self.queued = 0
+        self.queued = self.asked = self.busy = self.cores = 0
         self.started = 0
         self.core_seconds = 0.0
         self.money = 0.0
@@ -99,13 +119,15 @@ class Cluster:
         """A job arrives."""
         self.waiting.setdefault(job.cpus, deque()).append(job)
         self.queued += 1
+        self.asked += job.cpus
 
-    def order(self, size: str, cores: int, price: float, now: float, boot: float) -> Machine:
+    def order(self, kind: Kind, now: float, boot: float) -> Machine:
         """Start a node."""
         self._numbers += 1
         self.started += 1
-        machine = Machine(self._numbers, size, cores, price, now, now + boot)
+        machine = Machine(self._numbers, kind, now, now + boot)
         self.machines[machine.id] = machine
+        self.cores += machine.cores
         return machine
 
     def join(self, machine: Machine) -> None:
@@ -113,7 +135,8 @@ class Cluster:
         machine.up, machine.view = True, None
         self._reopen()
         for job in machine.bound:
-            self._on_start(job, machine)
+            self._run(job, machine)
+        machine.bound = []
 
     def bind(self, job: Job, machine: Machine) -> None:
         """
@@ -138,7 +161,20 @@ class Cluster:
         """End a node, which must be empty."""
         if machine.jobs:
             raise AssertionError("a node with jobs was stopped")
+        self._end(machine, now)
+
+    def lose(self, machine: Machine, now: float) -> list[Job]:
+        """A node ends by itself.  @return: what ran there; it waits again, as what was to run there does."""
+        for job in (*machine.running, *machine.bound):
+            self.waiting.setdefault(job.cpus, deque()).appendleft(job)
+            self.queued += 1
+        self.busy -= sum(job.cpus for job in machine.running)
+        self._end(machine, now)
+        return machine.running
+
+    def _end(self, machine: Machine, now: float) -> None:
         del self.machines[machine.id]
+        self.cores -= machine.cores
         self.core_seconds += self._billing.seconds(now - machine.born) * machine.cores
         self.money += self.owed(machine, now)
         self._reopen()
@@ -151,6 +187,9 @@ class Cluster:
         """A job has ended."""
         machine.free += job.cpus
         machine.jobs -= 1
+        machine.running.remove(job)
+        self.busy -= job.cpus
+        self.asked -= job.cpus
         machine.view = None
         if not machine.jobs:
             machine.empty_since = now
@@ -170,6 +209,11 @@ class Cluster:
         machine.jobs += 1
         machine.view = None
         self.queued -= 1
+        self._run(job, machine)
+
+    def _run(self, job: Job, machine: Machine) -> None:
+        machine.running.append(job)
+        self.busy += job.cpus
         self._on_start(job, machine)
 
     def _oldest(self, cores: int) -> Machine | None:

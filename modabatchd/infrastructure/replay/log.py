@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
 _FIELDS: Final = 18
+_START: Final = re.compile(r"\s*;\s*UnixStartTime:\s*([0-9]{1,10})\b")
 _ARRIVAL, _RUN, _USED, _ASKED = 1, 3, 4, 7
 
 
@@ -27,20 +29,45 @@ class Job(msgspec.Struct, frozen=True):
     cpus: int
 
 
-def read_swf(lines: Iterable[str]) -> list[Job]:
+class Log(msgspec.Struct, frozen=True):
     """
     The jobs of a log that did run, in the order of their arrival, the first of them at 0.
 
-    @raise LogProblem: a line is not of the Standard Workload Format.
+    @ivar begins: when that was, in seconds since the epoch; L{None} if nobody knows.
     """
-    jobs = sorted(_jobs(lines), key=lambda job: job.arrives)
-    start = jobs[0].arrives if jobs else 0.0
-    return [Job(job.arrives - start, job.runs, job.cpus) for job in jobs]
+
+    jobs: list[Job]
+    begins: float | None = None
 
 
-def _jobs(lines: Iterable[str]) -> Iterator[Job]:
+def begun(jobs: Iterable[Job], zero: float | None) -> Log:
+    """
+    A log of these jobs.
+
+    @param zero: the second that they count from, in seconds since the epoch.
+    """
+    ordered = sorted(jobs, key=lambda job: job.arrives)
+    start = ordered[0].arrives if ordered else 0.0
+    return Log([Job(job.arrives - start, job.runs, job.cpus) for job in ordered], None if zero is None else zero + start)
+
+
+def read_swf(lines: Iterable[str]) -> Log:
+    """
+    A log in the Standard Workload Format.
+
+    @raise LogProblem: a line is not of it.
+    """
+    comments: list[str] = []
+    jobs = [*_jobs(lines, comments)]
+    told = next((match for comment in comments if (match := _START.match(comment))), None)
+    return begun(jobs, float(told[1]) if told else None)
+
+
+def _jobs(lines: Iterable[str], comments: list[str]) -> Iterator[Job]:
     for number, line in enumerate(lines, 1):
-        if line.strip() and not line.lstrip().startswith(";"):
+        if line.lstrip().startswith(";"):
+            comments.append(line)
+        elif line.strip():
             job = _job(number, line.split())
             if job.runs > 0 and job.cpus > 0:
                 yield job

@@ -1,28 +1,21 @@
 """
 What others do, as far as their documentation and sources tell, each on the same simulated cluster.
 
-All of them see the queue without delay and never wait for a provider, so what is shown of them is their best.
+All of them see the queue without delay and never wait for a provider, so what is shown of them is their best.  None of them
+knows what money is.  What has not joined is given up after the time that most of them have for it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Final
 
-import msgspec
+from modabatchd.infrastructure.replay.cluster import Cluster, Kind, Machine
+from modabatchd.infrastructure.replay.simulation import Rule, Start
 
-from modabatchd.infrastructure.replay.cluster import Cluster, Machine
-from modabatchd.infrastructure.replay.simulation import Rule
-
-Start = Callable[[str, int, float], Machine | None]
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """A size of machine."""
-
-    size: str
-    cores: int
-    price: float
+#: Seconds after which a node that has not joined is given up.
+PATIENCE: Final = 900.0
 
 
 class Packing:
@@ -33,6 +26,8 @@ class Packing:
     @param idle: seconds that a node without jobs is kept.
     @param quiet: seconds after a start in which nothing is stopped.
     """
+
+    patience: float | None = PATIENCE
 
     def __init__(self, name: str, period: float, kinds: Sequence[Kind], idle: float, quiet: float = 0.0) -> None:
         self.name = name
@@ -47,7 +42,7 @@ class Packing:
         for free in _new_rooms(cluster, self._kinds[-1].cores):
             used = self._kinds[-1].cores - free
             kind = next(kind for kind in self._kinds if kind.cores >= used)
-            start(kind.size, kind.cores, kind.price)
+            start(kind)
             self._started = now
         if now - self._started >= self._quiet:
             for machine in _empty(cluster):
@@ -62,6 +57,8 @@ class Allocating:
 
     @param idle: seconds that a node without jobs is kept.
     """
+
+    patience: float | None = PATIENCE
 
     def __init__(self, name: str, period: float, kind: Kind, idle: float) -> None:
         self.name = name
@@ -83,7 +80,7 @@ class Allocating:
         for machine in booting:
             if machine.free >= cpus:
                 return machine
-        new = start(self._kind.size, self._kind.cores, self._kind.price)
+        new = start(self._kind)
         if new is not None:
             booting.append(new)
         return new
@@ -97,6 +94,7 @@ class PerMinute:
     """
 
     period: float | None = 60.0
+    patience: float | None = PATIENCE
 
     def __init__(self, name: str, kind: Kind) -> None:
         self.name = name
@@ -109,7 +107,7 @@ class PerMinute:
         spare = [*booting, *_empty(cluster)]
         missing = -(-asked // self._kind.cores) - len(spare)
         for _ in range(missing):
-            start(self._kind.size, self._kind.cores, self._kind.price)
+            start(self._kind)
         for machine in spare[: max(0, -missing)]:
             cluster.stop(machine, now)
 
@@ -122,6 +120,7 @@ class Formula:
     """
 
     period: float | None = 60.0
+    patience: float | None = PATIENCE
 
     def __init__(self, name: str, kind: Kind) -> None:
         self.name = name
@@ -144,7 +143,7 @@ class Formula:
         target = -(-round(sum(self._tasks) / len(self._tasks)) // self._kind.cores)
         target = max(target, len(current) // 2)
         for _ in range(target - len(current)):
-            start(self._kind.size, self._kind.cores, self._kind.price)
+            start(self._kind)
         for machine in sorted(current, key=lambda machine: (machine.up, machine.jobs))[: max(0, len(current) - target)]:
             if machine.jobs:
                 cluster.drain(machine)
