@@ -24,7 +24,7 @@ from modabatchd.infrastructure.scaling import Scaling
 from modabatchd.infrastructure.tokens import SigningKey
 from modabatchd.queue.htcondor.environment import Access
 from modabatchd.queue.interfaces import IQueue, Refusal, Ticket
-from modabatchd.queue.job import BackendId
+from modabatchd.queue.job import BackendId, Resources
 from modabatchd.rest.analysis import Analysis
 from modabatchd.rest.infrastructure import Infrastructure
 from modabatchd.store.register import in_store
@@ -68,11 +68,13 @@ class Assembled(msgspec.Struct, frozen=True, kw_only=True):
     @ivar services: bottom up.
     @ivar scaling: the topmost of them; wake it when a job comes or ends.  Its loop belongs to the service's health.
     @ivar resources: the operations.
+    @ivar outlook: tells why a job that asks for this can never run.
     """
 
     services: tuple[Service, ...]
     scaling: Scaling
     resources: tuple[object, ...]
+    outlook: Callable[[Resources], str | None]
 
     def waking(self, queue: IQueue) -> IQueue:
         """The queue, so that what happens there is looked at at once."""
@@ -101,8 +103,13 @@ def assemble(reactor: Any, day: Any, site: Site, instance: str, store: SQLStore,
         _log.error("pool {pool} cannot be used: {reason}", pool=name, reason=reason)
     parts = put_together(day, pool, made, register, policy, joining.user_data, new_id, wrong, site.interval)
     nodes = Infrastructure(day, parts.scaling, parts.by_hand, parts.book, register)
-    resources = (nodes, Analysis(day, store, parts.scaling))
-    return Assembled(services=(pool, *made.values(), parts.scaling), scaling=parts.scaling, resources=resources)
+    analysis = Analysis(day, store, parts.scaling)
+    return Assembled(
+        services=(pool, *made.values(), parts.scaling),
+        scaling=parts.scaling,
+        resources=(nodes, analysis),
+        outlook=analysis.outlook,
+    )
 
 
 class WakingQueue(proxyForInterface(IQueue)):  # type: ignore[misc]

@@ -175,7 +175,8 @@ class _Daemon:
         if scaling is not None:
             loops["scaling"] = scaling.scaling.loop
         control = Control(known, store, watching, loops["watching"].wake)
-        jobs = Jobs(store, spool, submission, control, self._workers("readers of files", 4))
+        outlook = None if scaling is None else scaling.outlook
+        jobs = Jobs(store, spool, submission, control, self._workers("readers of files", 4), outlook)
         nodes = () if scaling is None else scaling.resources
         self._serve([jobs, *nodes, Pulse(settings.queue.backend, loops)], spool, files)
         return self._stack

@@ -15,10 +15,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from modabatchd.infrastructure.node import Capacity, NodeState
+from modabatchd.infrastructure.outlook import rounded
 from modabatchd.infrastructure.planning import Plan, SeenNode, Snapshot, StartNode, Wait, WaitKind
-
-#: HTCondor rounds what is asked for up to these, in MiB.
-_MEMORY_GRAIN = 128
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +48,8 @@ def causes(asked: Capacity, snapshot: Snapshot, plan: Plan, now: float) -> list[
 
 
 def _alike(each: Capacity, asked: Capacity) -> bool:
-    memory = -(-asked.memory // _MEMORY_GRAIN) * _MEMORY_GRAIN
-    return (each.cpus, each.memory, each.gpus) == (max(1, asked.cpus), memory, asked.gpus)
+    same = rounded(asked)
+    return (each.cpus, each.memory, each.gpus) == (same.cpus, same.memory, same.gpus)
 
 
 def _impossible(groups: set[str], plan: Plan) -> Iterator[Cause]:

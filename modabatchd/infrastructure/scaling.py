@@ -27,8 +27,9 @@ from modabatchd.infrastructure.book import Book
 from modabatchd.infrastructure.carrying import Carrier
 from modabatchd.infrastructure.hands import Hands
 from modabatchd.infrastructure.intending import Intents, intents, may_stop
-from modabatchd.infrastructure.node import NodeState
+from modabatchd.infrastructure.node import Capacity, NodeState
 from modabatchd.infrastructure.observing import Observation, Observer
+from modabatchd.infrastructure.outlook import warning
 from modabatchd.infrastructure.picturing import closed, opened, snapshot
 from modabatchd.infrastructure.planning import Memory, Outcome, Plan, Snapshot, StopCause, StopNode, WaitKind, plan
 from modabatchd.infrastructure.reconciling import Reconciled, Reconciling
@@ -109,6 +110,14 @@ class Scaling(Service):
     def preview(self) -> Deferred[Round]:
         """What a round would decide now; nothing is recorded or done."""
         return Deferred.fromCoroutine(self._preview())
+
+    def outlook(self, asked: Capacity) -> str | None:
+        """Why a job that asks for this can never run, by what is known; L{None} if it may."""
+        policy, last = self._book.policy, self.last
+        if last is None or any(policy.pool(name) is None for name in last.observation.broken):
+            # Nobody knows what a pool has whose part of the policy cannot be read.
+            return None
+        return warning(asked, policy, self._book.memory.turned_out, last.observation.look.presences)
 
     async def _stop(self) -> None:
         looking = self.loop.stopService()

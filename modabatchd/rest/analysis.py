@@ -12,7 +12,7 @@ from modabatchd.errors import UnknownJob
 from modabatchd.infrastructure.analysis import Cause, causes
 from modabatchd.infrastructure.node import Capacity
 from modabatchd.infrastructure.scaling import Scaling
-from modabatchd.queue.job import Job, JobState
+from modabatchd.queue.job import Job, JobState, Resources
 from modabatchd.rest.operations import Answer, operation
 from modabatchd.store.interfaces import IStore
 
@@ -47,6 +47,10 @@ class Analysis:
         summary = _summary(job, found, self._scaling)
         return Answer(AnalysisView(job_id=job.request.id, job_status=job.state, summary=summary, causes=tuple(found)))
 
+    def outlook(self, asked: Resources) -> str | None:
+        """Why a job that asks for this can never run; L{None} if it may.  Nobody is waited for."""
+        return self._scaling.outlook(_shape(asked))
+
     async def _job(self, job_id: str) -> Job:
         try:
             job = await self._store.get(str(UUID(job_id)))
@@ -57,11 +61,14 @@ class Analysis:
         return job
 
     def _causes(self, job: Job) -> list[Cause]:
-        last, asked = self._scaling.last, job.request.resources
+        last = self._scaling.last
         if last is None:
             return []
-        shape = Capacity(cpus=asked.cpus, memory=asked.memory, gpus=asked.gpus)
-        return causes(shape, last.snapshot, last.plan, self._clock.seconds())
+        return causes(_shape(job.request.resources), last.snapshot, last.plan, self._clock.seconds())
+
+
+def _shape(asked: Resources) -> Capacity:
+    return Capacity(cpus=asked.cpus, memory=asked.memory, disk=asked.disk or 0, gpus=asked.gpus)
 
 
 def _summary(job: Job, found: list[Cause], scaling: Scaling) -> str:

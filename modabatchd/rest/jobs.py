@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from modabatchd.errors import BundleError, FieldError, UnknownAction, UnknownJob
 from modabatchd.queue.control import Control
 from modabatchd.queue.form import parse_form
 from modabatchd.queue.interfaces import ISpool
-from modabatchd.queue.job import Action, Artifact, Job
+from modabatchd.queue.job import Action, Artifact, Job, Resources
 from modabatchd.queue.submission import Submission
 from modabatchd.rest import listing
 from modabatchd.rest.download import send_file
@@ -34,19 +34,33 @@ _CONDITIONS: Final = tuple(
 )
 
 
+#: Why a job that asks for this can never run, in a sentence; L{None} if it may.
+Outlook = Callable[[Resources], str | None]
+
+
 class Jobs:
     """
     The jobs over HTTP.
 
     @param readers: where files are read.
+    @param outlook: L{None}: nobody knows.
     """
 
-    def __init__(self, store: IStore, spool: ISpool, submission: Submission, control: Control, readers: IWorkers) -> None:
+    def __init__(
+        self,
+        store: IStore,
+        spool: ISpool,
+        submission: Submission,
+        control: Control,
+        readers: IWorkers,
+        outlook: Outlook | None = None,
+    ) -> None:
         self._store = store
         self._spool = spool
         self._submission = submission
         self._control = control
         self._readers = readers
+        self._outlook = outlook
 
     @operation(
         "POST",
@@ -61,7 +75,8 @@ class Jobs:
     async def submit_job(self, request: Any) -> Answer:
         """
         Sends a bundle, and says how to run it.  201: the scheduler has the job (or refused it for good: then its job_status is
-        submission_error).  202: the job is stored safely, and goes to the scheduler when that can be reached again.
+        submission_error).  202: the job is stored safely, and goes to the scheduler when that can be reached again.  If there
+        is no node for it, and none could be started either, the answer holds a warning.
         """
         if request.body is None:
             raise BundleError("missing", "The request has no body.", "Send a form with the field job-bundle.")
@@ -73,7 +88,8 @@ class Jobs:
             raise
         job = await self._submission.accept(received.draft, form)
         waits = job.backend_id is None and not job.state.final
-        return Answer(submitted(job), 202 if waits else 201, headers={"Location": f"/jobs/{job.request.id}"})
+        warning = None if self._outlook is None else self._outlook(job.request.resources)
+        return Answer(submitted(job, warning), 202 if waits else 201, headers={"Location": f"/jobs/{job.request.id}"})
 
     @operation(
         "GET",

@@ -15,11 +15,13 @@ class Submitted(msgspec.Struct, frozen=True):
     A job that was accepted.
 
     @ivar backend_id: its number in the queue (HTCondor's ClusterId); null while the scheduler is away, or when it refused it.
+    @ivar warning: why it can never run, as things stand; only there if it cannot.
     """
 
     job_id: str
     backend_id: int | None
     job_status: JobState
+    warning: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class JobEntry(msgspec.Struct, frozen=True):
@@ -98,10 +100,10 @@ class ActionTaken(msgspec.Struct, frozen=True):
     result: tuple[str, str]
 
 
-def submitted(job: Job) -> Submitted:
+def submitted(job: Job, warning: str | None = None) -> Submitted:
     """The answer to a submission."""
     number = job.backend_id.cluster if job.backend_id else None
-    return Submitted(job_id=job.request.id, backend_id=number, job_status=job.state)
+    return Submitted(job.request.id, number, job.state, msgspec.UNSET if warning is None else warning)
 
 
 def entry(listed: Listed) -> JobEntry:

@@ -26,7 +26,7 @@ class Front:
         self.world = Scaled(directory, template(directory), rules)
         parts = self.world.parts
         resource = Infrastructure(self.world.clock, parts.scaling, parts.by_hand, parts.book, self.world.register)
-        analysis = Analysis(self.world.clock, self.world.store, parts.scaling)
+        analysis = self.analysis = Analysis(self.world.clock, self.world.store, parts.scaling)
         place = Place(directory / "spool")
         application = Application([resource, analysis], [], lambda head: Upload(head, place.spool, RunNow()))
         self.client = Client(Site(application.resource(), application.reception, HTTPSettings(), Clock()))

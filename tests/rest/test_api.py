@@ -56,8 +56,10 @@ class Service:
             self.clock, self.queue, self.store, self.spool, self.watching, RunNow(), BundleLimits(), lambda: str(uuid4())
         )
         self.rounds = Rounds(self.watching, self.submission)
+        self.outlook: str | None = None
         control = Control(self.queue, self.store, self.watching, lambda: None)
-        resources: list[Any] = [Jobs(self.store, self.spool, self.submission, control, RunNow()), Pulse("memory", {})]
+        jobs = Jobs(self.store, self.spool, self.submission, control, RunNow(), lambda asked: self.outlook)
+        resources: list[Any] = [jobs, Pulse("memory", {})]
         documentation = Documentation(about for resource in resources for about, _ in operations(resource))
         application = Application(
             [*resources, documentation], ["batch.example.org"], lambda head: Upload(head, self.spool, RunNow())
@@ -134,6 +136,15 @@ def test_a_bundle_goes_in_and_its_results_come_out(service: Service) -> None:
         assert "attachment" in (got.header("content-disposition") or "")
         assert got.header("x-content-type-options") == "nosniff"
     assert service.client.get(f"/jobs/{job_id}/artifacts/_userlog").content.startswith(b"000")
+
+
+def test_a_job_that_can_never_run_is_accepted_with_a_warning(service: Service) -> None:
+    service.outlook = "No pool can ever run this: 64 cpus asked, the largest size has 16."
+    response = service.client.post("/jobs", form={"request-cpus": "64"}, files={"job-bundle": BUNDLE})
+    assert response.status == 201
+    accepted = response.json()
+    assert (accepted["backend_id"], accepted["job_status"], accepted["warning"]) == (1, "idle", service.outlook)
+    assert list(accepted)[:3] == ["job_id", "backend_id", "job_status"]
 
 
 def test_a_url_encoded_bundle_survives_byte_for_byte(service: Service) -> None:

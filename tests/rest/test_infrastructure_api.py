@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from modabatchd.infrastructure.node import Capacity
 from modabatchd.queue.job import JobRequest, Resources
 from tests.deferreds import now
 from tests.infrastructure.scaled import POOL
@@ -154,3 +155,17 @@ def test_why_a_job_waits(front: Front) -> None:
     assert seen["causes"][0]["kind"] == "booting"
     assert ask(large)["summary"] == "No pool can ever run this: 64 cpus asked, the largest size has 8."
     assert front.client.get("/jobs/nothing/analysis").status == 404
+
+
+def test_a_job_that_can_never_run_is_known_at_once(front: Front) -> None:
+    large = Resources(cpus=64)
+    assert front.analysis.outlook(large) is None
+    front.world.run(10)
+    assert front.analysis.outlook(large) == "No pool can ever run this: 64 cpus asked, the largest size has 8."
+    assert front.analysis.outlook(Resources(cpus=8)) is None
+    front.ask("PUT", "/limits?max_cores=4")
+    assert "the limits forbid" in (front.analysis.outlook(Resources(cpus=8)) or "")
+    front.world.broken["another"] = "its part of the policy cannot be read"
+    front.world.restart()
+    front.world.run(10)
+    assert front.world.parts.scaling.outlook(Capacity(cpus=64)) is None

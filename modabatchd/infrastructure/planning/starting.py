@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modabatchd.infrastructure.planning.choices import Choice
+from modabatchd.infrastructure.planning.fitting import why_never, within
 from modabatchd.infrastructure.planning.headroom import Headroom, Obstacle
-from modabatchd.infrastructure.planning.packing import Group, Room, Vector, fill_copies, holds
+from modabatchd.infrastructure.planning.packing import Group, Room, fill_copies, holds
 from modabatchd.infrastructure.planning.plan import Served, StartNode, Unsatisfiable, Wait
 from modabatchd.infrastructure.policy import Policy
 
@@ -58,21 +59,11 @@ class Starting:
 
     def _possible(self, group: Group) -> bool:
         """Whether any node could ever run such a job; if none, that is noted."""
-        reason = self._impossible(group)
+        mine = [choice for choice in self._options if choice.offering.pool in group.demand.pools]
+        reason = why_never(group.each, mine, self._policy)
         if reason:
             self.unsatisfiable.append(Unsatisfiable(group.demand.id, group.left, reason))
         return not reason
-
-    def _impossible(self, group: Group) -> str:
-        mine = [choice for choice in self._options if choice.offering.pool in group.demand.pools]
-        if not mine:
-            return "no pool has nodes that these jobs' requirements accept"
-        fitting = [choice for choice in mine if holds(choice.room, group.each)]
-        if not fitting:
-            return _too_large(group.each, mine)
-        if not any(_within(choice, self._policy) for choice in fitting):
-            return f"the limits forbid even one node of {fitting[0].offering.size}, the cheapest size that holds such a job"
-        return ""
 
     def _order(self, room: Room, options: Sequence[Choice]) -> bool:
         """Order nodes for the copies of a room; whether all of them were granted, else the room keeps the rest."""
@@ -102,7 +93,7 @@ class Starting:
     def _first_obstacle(self, group: Group) -> Obstacle | None:
         """What stands against the cheapest that would do."""
         for choice in self._options:
-            if choice.offering.pool in group.demand.pools and holds(choice.room, group.each) and _within(choice, self._policy):
+            if choice.offering.pool in group.demand.pools and holds(choice.room, group.each) and within(choice, self._policy):
                 return self._headroom.obstacle(choice)
         return None
 
@@ -140,23 +131,6 @@ def _best(group: Group, options: Sequence[Choice]) -> Choice | None:
 def _give_back(room: Room, served: Mapping[str, Group]) -> None:
     for name, count in room.content.items():
         served[name].left += count * room.copies
-
-
-def _within(choice: Choice, policy: Policy) -> bool:
-    """Whether the limits allow a node of it when there is no other."""
-    limits, cores, pool = policy.limits, choice.capacity.cpus, policy.pool(choice.offering.pool)
-    nodes = [limits.max_nodes, *(() if pool is None or pool.max_nodes is None else (pool.max_nodes,))]
-    most = [limits.max_cores, *(() if pool is None else (pool.max_cores,))]
-    affordable = limits.max_hourly_cost is None or choice.price <= limits.max_hourly_cost
-    return affordable and min(nodes) > 0 and all(limit is None or cores <= limit for limit in most)
-
-
-def _too_large(each: Vector, options: Sequence[Choice]) -> str:
-    for index, unit in enumerate(("cpus", "MiB of memory", "KiB of disk", "gpus")):
-        largest = max(choice.room[index] for choice in options)
-        if each[index] > largest:
-            return f"{each[index]} {unit} asked, the largest size has {largest}"
-    return "each of what is asked is to be had, but no size has all of it together"
 
 
 def _reason(choice: Choice, room: Room) -> str:
