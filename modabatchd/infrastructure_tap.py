@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.components import proxyForInterface
 
 from modabatchd.errors import StartupError
+from modabatchd.infrastructure.accounting import Accounting
 from modabatchd.infrastructure.bootstrap import Joining
 from modabatchd.infrastructure.matching import offers
 from modabatchd.infrastructure.parts import put_together
@@ -26,7 +27,9 @@ from modabatchd.queue.htcondor.environment import Access
 from modabatchd.queue.interfaces import IQueue, Refusal, Ticket
 from modabatchd.queue.job import BackendId, Resources
 from modabatchd.rest.analysis import Analysis
+from modabatchd.rest.costs import Costs
 from modabatchd.rest.infrastructure import Infrastructure
+from modabatchd.store.costs import SQLCosts
 from modabatchd.store.register import in_store
 from modabatchd.store.sql import SQLStore
 
@@ -104,10 +107,11 @@ def assemble(reactor: Any, day: Any, site: Site, instance: str, store: SQLStore,
     parts = put_together(day, pool, made, register, policy, joining.user_data, new_id, wrong, site.interval)
     nodes = Infrastructure(day, parts.scaling, parts.by_hand, parts.book, register)
     analysis = Analysis(day, store, parts.scaling)
+    costs = SQLCosts(store)
     return Assembled(
-        services=(pool, *made.values(), parts.scaling),
+        services=(pool, *made.values(), Accounting(day, costs, parts.scaling).loop, parts.scaling),
         scaling=parts.scaling,
-        resources=(nodes, analysis),
+        resources=(nodes, analysis, Costs(day, store, costs, parts.book)),
         outlook=analysis.outlook,
     )
 

@@ -34,18 +34,19 @@ def due(entry: Entry, until: float, quantum: float = 0.0) -> Iterator[Spent]:
     if quantum > 0:
         until = max(until, node.requested + quantum * math.ceil(max(0.0, until - node.requested) / quantum))
     while since < until:
-        end = min(until, _next_month(since))
+        end = min(until, next_month(since))
         yield Spent(month(since), node.offering.pool, node.price * (end - since) / _HOUR)
         since = end
 
 
-def unbooked(entries: Iterable[Entry], now: float) -> float:
-    """What nodes that are alive have cost this month, beyond what is booked."""
-    this = month(now)
-    return sum(spent.amount for entry in entries for spent in due(entry, now) if spent.month == this)
+def unbooked(entries: Iterable[Entry], now: float, when: str | None = None) -> float:
+    """What nodes that are alive have cost in a month, this one if no other is named, beyond what is booked."""
+    when = when or month(now)
+    return sum(spent.amount for entry in entries for spent in due(entry, now) if spent.month == when)
 
 
-def _next_month(at: float) -> float:
+def next_month(at: float) -> float:
+    """When the calendar month (UTC) after that of a time begins."""
     moment = datetime.fromtimestamp(at, UTC)
     year, number = divmod(moment.year * 12 + moment.month, 12)
     return datetime(year, number + 1, 1, tzinfo=UTC).timestamp()

@@ -18,7 +18,8 @@ from typing import Any, Final
 from modabatchd.infrastructure.look import Presence
 from modabatchd.infrastructure.node import Capacity
 
-_PREFIX: Final = "modabatch-"
+#: How the names of our nodes begin.
+PREFIX: Final = "modabatch-"
 _IDLE: Final = frozenset({"Unclaimed", "Owner", "Drained", "Backfill"})
 
 Ad = Mapping[str, Any]
@@ -37,7 +38,7 @@ def node_of(slot: str) -> str:
     """The node of a slot: of C{slot1_2@modabatch-0123456789abcdef.example.org} what is between; others keep their domain."""
     host = slot.partition("@")[2] or slot
     name = host.partition("@")[0].partition(".")[0]
-    return name if name.startswith(_PREFIX) else host
+    return name if name.startswith(PREFIX) else host
 
 
 def _presence(name: str, slots: Sequence[Ad]) -> Presence:

@@ -82,7 +82,7 @@ def assembled(directory: Path, policy: str | None, key: bytes | None = b"secret"
 def test_all_of_it(tmp_path: Path) -> None:
     broken = POOL.format(name="bad", driver="local").replace("0.1", '"dear"')
     parts = assembled(tmp_path, LIMITS + POOL.format(name="here", driver="local") + broken)
-    assert [service.name for service in parts.services] == ["pool", "here", "scaling"]
+    assert [service.name for service in parts.services] == ["pool", "here", "accounting", "scaling"]
     assert parts.services[-1] is parts.scaling
 
 

@@ -6,12 +6,15 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from modabatchd.config.settings import HTTPSettings
+from modabatchd.infrastructure.accounting import Accounting
 from modabatchd.infrastructure.policy import Limits
 from modabatchd.rest.analysis import Analysis
 from modabatchd.rest.app import Application
+from modabatchd.rest.costs import Costs
 from modabatchd.rest.infrastructure import Infrastructure
 from modabatchd.rest.site import Site
 from modabatchd.rest.upload import Upload
+from modabatchd.store.costs import SQLCosts
 from tests.infrastructure.policies_for_tests import policy, pool
 from tests.infrastructure.scaled import Scaled
 from tests.queue.world import template
@@ -28,7 +31,10 @@ class Front:
         resource = Infrastructure(self.world.clock, parts.scaling, parts.by_hand, parts.book, self.world.register)
         analysis = self.analysis = Analysis(self.world.clock, self.world.store, parts.scaling)
         place = Place(directory / "spool")
-        application = Application([resource, analysis], [], lambda head: Upload(head, place.spool, RunNow()))
+        ledger = SQLCosts(self.world.store)
+        self.accounting = Accounting(self.world.clock, ledger, parts.scaling)
+        costs = Costs(self.world.clock, self.world.store, ledger, parts.book)
+        application = Application([resource, analysis, costs], [], lambda head: Upload(head, place.spool, RunNow()))
         self.client = Client(Site(application.resource(), application.reception, HTTPSettings(), Clock()))
 
     def ask(self, method: str, path: str, expected: int = 200) -> Any:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from modabatchd.infrastructure.node import Capacity
-from modabatchd.queue.job import JobRequest, Resources
+from modabatchd.queue.job import JobRequest, JobState, Resources
 from tests.deferreds import now
 from tests.infrastructure.scaled import POOL
 from tests.rest.front_of_nodes import Front
+from tests.store.values import a_sighting, add, step
 
 
 @pytest.fixture
@@ -126,6 +127,9 @@ def test_limits(front: Front) -> None:
         ("GET", "/decisions?limit=0"),
         ("GET", "/decisions?cursor=x"),
         ("GET", "?x=1"),
+        ("GET", "/costs?month=November"),
+        ("GET", "/costs?label=%00"),
+        ("GET", "/costs?team=x"),
     ],
 )
 def test_what_is_wrong_is_told(front: Front, method: str, path: str) -> None:
@@ -169,3 +173,34 @@ def test_a_job_that_can_never_run_is_known_at_once(front: Front) -> None:
     front.world.restart()
     front.world.run(10)
     assert front.world.parts.scaling.outlook(Capacity(cpus=64)) is None
+
+
+def test_costs_add_up(front: Front) -> None:
+    front.world.run(2)
+    now(front.accounting.charge())
+    [job] = add(front.world.store, labels={"team": "blue"}, resources=Resources(cpus=4, memory=128))
+    front.world.pool.submit(1, seconds=3600, cpus=8)
+    front.world.until(lambda: front.world.pool.running(next(iter(front.world.names()), "")))
+    began, name = front.world.clock.seconds(), front.world.names()[0]
+    seen = a_sighting(job, run_count=1, current_started=began, host=f"{name}.example.org")
+    step(front.world.store, job, JobState.RUNNING, began, sighting=seen)
+    front.world.run(920, step=5)
+    now(front.accounting.charge())
+    told = front.ask("GET", "/costs?label=team")
+    # Half a node that costs 0.16 an hour, for a quarter of an hour.
+    assert told["values"] == {"blue": pytest.approx(0.02)}
+    assert told["unlabelled"] == 0
+    assert told["spent"] == pytest.approx(front.ask("GET", "")["spent"])
+    assert told["jobs"] + told["rest"] == pytest.approx(told["spent"])
+    assert told["pools"][POOL] == {"spent": told["spent"], "jobs": told["jobs"], "rest": told["rest"]}
+    assert (told["month"], told["months"], told["currency"]) == ("2023-11", ["2023-11"], "EUR")
+    assert front.ask("GET", "/costs?month=2023-10")["spent"] == 0
+    asked = front.client.get(f"/jobs/{job}/cost").json()
+    assert (asked["cost"], asked["currency"]) == (pytest.approx(0.02), "EUR")
+    assert [(run["node"], run["ended"]) for run in asked["runs"]] == [(name, None)]
+    assert asked["until"] == told["until"]
+    assert front.client.get("/jobs/nothing/cost").status == 404
+    front.world.pool.away = True
+    front.world.run(10)
+    now(front.accounting.charge())
+    assert front.ask("GET", "/costs")["until"] == told["until"]
