@@ -49,6 +49,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @ivar private: whether the pool cannot connect to its nodes.
     @ivar directory: where nodes of the local provider live.
     @ivar interval: seconds between two looks when nothing calls for one.
+    @ivar owner: the URL to which it is posted what only the owner can mend; empty for none.
     @ivar access: how we reach the pool.
     @ivar environment: what the process that speaks to it inherits.
     """
@@ -62,6 +63,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     private: bool = False
     interval: float = 5.0
+    owner: str = ""
 
 
 class Assembled(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +106,7 @@ def assemble(reactor: Any, day: Any, site: Site, instance: str, store: SQLStore,
     wrong = {**unusable, **broken}
     for name, reason in wrong.items():
         _log.error("pool {pool} cannot be used: {reason}", pool=name, reason=reason)
-    parts = put_together(day, pool, made, register, policy, joining.user_data, new_id, wrong, site.interval)
+    parts = put_together(day, pool, made, register, policy, joining.user_data, new_id, wrong, site.interval, site.owner)
     nodes = Infrastructure(day, parts.scaling, parts.by_hand, parts.book, register)
     analysis = Analysis(day, store, parts.scaling)
     costs = SQLCosts(store)

@@ -196,6 +196,7 @@ class _Daemon:
             collector=wanted.collector or condor.collector,
             private=wanted.private,
             interval=wanted.interval,
+            owner=wanted.notification,
             directory=self._settings.daemon.directory / "nodes",
             access=self._access(),
             environment=_without_ours(os.environ),

@@ -17,6 +17,7 @@ import msgspec
 
 from modabatchd.config.listening import listener
 from modabatchd.quantities import parse_duration, parse_size
+from modabatchd.queue.form import check_url
 
 N = TypeVar("N", int, float)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])", re.ASCII)
@@ -145,6 +146,18 @@ def database() -> Kind:
         return value
 
     return Kind('"sqlite:////absolute/path", "postgresql://user:password@host/database", or ""', read)
+
+
+def url() -> Kind:
+    """Where something is posted to, or nothing."""
+
+    def read(value: object) -> str:
+        where = _text(value)
+        if where:
+            check_url(where)
+        return where
+
+    return Kind('an http or https URL without a user name, or ""', read)
 
 
 def hosts() -> Kind:

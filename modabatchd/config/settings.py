@@ -26,6 +26,7 @@ from modabatchd.config.kinds import (
     optional_path,
     size,
     text,
+    url,
 )
 
 
@@ -151,6 +152,7 @@ class ScalingSettings(msgspec.Struct, frozen=True, kw_only=True):
     @ivar collector: as nodes reach it; empty: as the daemon does.
     @ivar private: whether the pool cannot connect to its nodes.
     @ivar interval: seconds between two looks when nothing calls for one.
+    @ivar notification: the URL to which it is posted what only the owner can mend; empty for none.
     """
 
     policy: Annotated[Path | None, optional_path()] = None
@@ -159,6 +161,7 @@ class ScalingSettings(msgspec.Struct, frozen=True, kw_only=True):
     collector: Annotated[str, text()] = ""
     private: Annotated[bool, flag()] = False
     interval: Annotated[float, duration(above_zero=True)] = 5.0
+    notification: Annotated[str, url()] = ""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

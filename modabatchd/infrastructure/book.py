@@ -24,6 +24,7 @@ from modabatchd.infrastructure.node import NodeState
 from modabatchd.infrastructure.planning import Memory, decode_memory, encode_memory
 from modabatchd.infrastructure.policy import Policy
 from modabatchd.infrastructure.register import Change, Entry, IRegister, Overrides, Spent
+from modabatchd.notifications.message import Message
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class Book:
 
     @param written: what the owner has written down.
     @ivar entries: of all nodes that cost money, or may, by id.
+    @ivar told: see L{modabatchd.infrastructure.register.Kept}.
     """
 
     _log = Logger()
@@ -54,6 +56,7 @@ class Book:
         self.entries: dict[str, Entry] = {}
         self.memory = Memory()
         self.overrides = Overrides()
+        self.told = ""
 
     @property
     def policy(self) -> Policy:
@@ -104,6 +107,8 @@ class Book:
         memory: Memory | None = None,
         overrides: Overrides | None = None,
         decision: bytes | None = None,
+        told: str | None = None,
+        messages: Iterable[Message] = (),
     ) -> None:
         """Write, and have it at hand; in one's turn only.  What nodes that end have cost is booked with it."""
         now = self._clock.seconds()
@@ -116,6 +121,8 @@ class Book:
             decision=None if decision is None else (now, decision),
             spent=tuple(spent),
             forget=now - _REMEMBERED if ended else None,
+            told=told,
+            messages=tuple(messages),
         )
         if change == Change():
             return
@@ -146,6 +153,7 @@ class Book:
         if memory is not None:
             self.memory = self._written_memory = memory
         self.overrides = change.overrides or self.overrides
+        self.told = self.told if change.told is None else change.told
         for spent in change.spent:
             if spent.month == self._month:
                 self._spent[spent.pool] = self._spent.get(spent.pool, 0.0) + spent.amount
@@ -157,7 +165,7 @@ class Book:
         kept = await self._register.load(month)
         self.entries = {entry.node.id: entry for entry in kept.entries}
         self.memory = self._memory(kept.memory)
-        self.overrides = kept.overrides
+        self.overrides, self.told = kept.overrides, kept.told
         self._spent = dict(kept.spent)
         self._month = month
 

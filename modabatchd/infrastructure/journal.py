@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from modabatchd.infrastructure.node import Capacity
@@ -26,6 +28,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     @ivar spent: this month.
     @ivar reason: why there is no step at all, where that is not plain.
     @ivar by_hand: whether the owner did it.
+    @ivar notices: what the owner was told with it.
     """
 
     demand: tuple[Shape, ...] = ()
@@ -35,9 +38,10 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     unsatisfiable: tuple[Unsatisfiable, ...] = ()
     reason: str = ""
     by_hand: bool = False
+    notices: tuple[str, ...] = ()
 
 
-def written(snapshot: Snapshot, plan: Plan) -> Written:
+def written(snapshot: Snapshot, plan: Plan, notices: Iterable[str] = ()) -> Written:
     """What the journal says of a plan, and of what it was made from."""
     nodes: dict[str, int] = {}
     for node in snapshot.nodes:
@@ -49,6 +53,7 @@ def written(snapshot: Snapshot, plan: Plan) -> Written:
         steps=plan.steps,
         unsatisfiable=plan.unsatisfiable,
         reason=plan.reason,
+        notices=tuple(notices),
     )
 
 

@@ -40,6 +40,7 @@ def put_together(
     new_id: Callable[[], str],
     broken: Mapping[str, str] = {},
     interval: float = 5.0,
+    owner: str = "",
 ) -> Parts:
     """
     All of it.
@@ -49,6 +50,7 @@ def put_together(
     @param policy: without the pools that are broken.
     @param broken: pools that cannot be used, each with the reason.
     @param interval: see L{Scaling}.
+    @param owner: see L{Scaling}.
     """
     observer = Observer(clock, pool, clouds, broken)
     book = Book(clock, register, policy)
@@ -58,6 +60,6 @@ def put_together(
         scaling.wake()
 
     carrier = Carrier(clock, book, hands, tell, wake)
-    scaling = Scaling(clock, observer, book, hands, carrier, new_id, interval)
+    scaling = Scaling(clock, observer, book, hands, carrier, new_id, interval, owner)
     by_hand = ByHand(clock, observer, book, hands, carrier, new_id, wake)
     return Parts(scaling=scaling, by_hand=by_hand, book=book)

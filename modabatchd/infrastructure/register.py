@@ -14,6 +14,7 @@ from zope.interface import Interface
 
 from modabatchd.infrastructure.node import Node
 from modabatchd.infrastructure.policy import Limits
+from modabatchd.notifications.message import Message
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,12 +78,14 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     @ivar entries: of all nodes that cost money, or may.
     @ivar memory: of the planner; L{None} before the first plan.
     @ivar spent: in the month asked for, by pool, on nodes whose cost is booked.
+    @ivar told: the budget that the owner was last told to be reached; see L{modabatchd.infrastructure.notices}.
     """
 
     entries: tuple[Entry, ...] = ()
     memory: bytes | None = None
     overrides: Overrides = Overrides()
     spent: dict[str, float] = {}
+    told: str = ""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +95,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     @ivar entries: new ones, and new states of old ones.
     @ivar decision: when it was made, and what it was, for the journal.
     @ivar forget: nodes that were gone by then are forgotten.
+    @ivar told: see L{Kept}.
+    @ivar messages: go to the outbox; they are about no job.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -100,6 +105,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     decision: tuple[float, bytes] | None = None
     spent: tuple[Spent, ...] = ()
     forget: float | None = None
+    told: str | None = None
+    messages: tuple[Message, ...] = ()
 
 
 class IRegister(Interface):

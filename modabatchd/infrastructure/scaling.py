@@ -12,7 +12,7 @@ step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,6 +28,7 @@ from modabatchd.infrastructure.carrying import Carrier
 from modabatchd.infrastructure.hands import Hands
 from modabatchd.infrastructure.intending import Intents, intents, may_stop
 from modabatchd.infrastructure.node import Capacity, NodeState
+from modabatchd.infrastructure.notices import budget_key, messages, notices
 from modabatchd.infrastructure.observing import Observation, Observer
 from modabatchd.infrastructure.outlook import warning
 from modabatchd.infrastructure.picturing import closed, opened, snapshot
@@ -56,6 +57,7 @@ class Scaling(Service):
 
     @param new_id: makes UUIDs.
     @param interval: seconds between two looks when nothing calls for one.
+    @param owner: the URL to which it is posted what only the owner can mend; empty for none.
     @ivar last: the last round; L{None} before the first.
     @ivar loop: what drives it.
     """
@@ -71,6 +73,7 @@ class Scaling(Service):
         carrier: Carrier,
         new_id: Callable[[], str],
         interval: float = 5.0,
+        owner: str = "",
     ) -> None:
         self.setName("scaling")
         self._clock = clock
@@ -79,11 +82,11 @@ class Scaling(Service):
         self._hands = hands
         self._carrier = carrier
         self._new_id = new_id
+        self._owner = owner
         self._reconciling = Reconciling(book, carrier)
         self._alarm: IDelayedCall | None = None
         self._due = 0.0
         self._gist = b""
-        self._closed: frozenset[str] = frozenset()
         self.last: Round | None = None
         self.loop = Repeating(clock, interval, self.look, "scaling")
 
@@ -153,7 +156,6 @@ class Scaling(Service):
         self.last = Round(at=observation.at, observation=observation, snapshot=shown, plan=made)
         if not self._hands.tied:
             self._carry_out(intended, reconciled, observation)
-        self._tell_closed(memory)
         self._set_alarm(self._pause(made))
 
     def _decide(self, observation: Observation, outcomes: Iterable[Outcome]) -> tuple[Plan, Snapshot, Memory]:
@@ -187,14 +189,24 @@ class Scaling(Service):
         return [step for step in stops if may_stop(step, presences.get(entries[step.node].node.name))]
 
     async def _record(self, made: Plan, shown: Snapshot, memory: Memory, intended: Intents) -> None:
-        gist = journal.gist(made)
-        worth = bool(made.actions) or gist != self._gist
-        decision = journal.encode(journal.written(shown, made)) if worth else None
+        gist, book = journal.gist(made), self._book
+        told = notices(book.memory, memory, self._failed(made), book.policy, shown.spent, book.told, self._clock.seconds())
+        worth = bool(made.actions or told) or gist != self._gist
+        decision = journal.encode(journal.written(shown, made, [notice.reason for notice in told])) if worth else None
         learned = len(shown.outcomes)
-        keep = memory if self._book.remember(memory) or intended.entries else None
-        await self._book.write(intended.entries, keep, decision=decision)
+        keep = memory if book.remember(memory) or intended.entries else None
+        outbox = messages(told, self._owner, self._new_id)
+        await book.write(intended.entries, keep, decision=decision, told=budget_key(told), messages=outbox)
+        for notice in told:
+            self._log.error("{reason}", reason=notice.reason)
         self._gist = gist
         del self._carrier.outcomes[:learned]
+
+    def _failed(self, made: Plan) -> Mapping[str, str]:
+        """By pool, the name of a node that never joined and is stopped for that."""
+        steps = [step for step in made.steps if isinstance(step, StopNode) and step.cause is StopCause.NEVER_JOINED]
+        nodes = [self._book.entries[step.node].node for step in steps]
+        return {node.offering.pool: node.name for node in nodes}
 
     def _carry_out(self, intended: Intents, reconciled: Reconciled, observation: Observation) -> None:
         carrier, presences = self._carrier, observation.presences
@@ -213,11 +225,6 @@ class Scaling(Service):
             pool = self._book.policy.pool(entry.node.offering.pool)
             if pool is not None:
                 carrier.start(entry, pool)
-
-    def _tell_closed(self, memory: Memory) -> None:
-        for pool in sorted(memory.closed.keys() - self._closed):
-            self._log.error("pool {pool} is closed: {reason}", pool=pool, reason=memory.closed[pool])
-        self._closed = frozenset(memory.closed)
 
     def _pause(self, made: Plan) -> float:
         """Seconds until the next look."""

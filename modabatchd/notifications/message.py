@@ -10,12 +10,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     One notification, as it will be posted.
 
     @ivar id: stable over all tries, so that a receiver can tell a repetition.
+    @ivar job_id: the job that it is about; L{None} if it is about none.
     @ivar body: the JSON document.
     @ivar created: seconds since the epoch.
     """
 
     id: str
-    job_id: str
+    job_id: str | None
     url: str
     body: bytes
     created: float

@@ -181,14 +181,15 @@ def _between(low: int, high: int, unit: str = "") -> str:
 
 def _url(name: str, value: str) -> str:
     try:
-        _check_url(value)
+        check_url(value)
     except ValueError as problem:
         cause = f"{name} cannot be used as a URL: {problem}."
         raise FieldError(name, cause, "Send an absolute http or https URL without a user name.") from None
     return value
 
 
-def _check_url(value: str) -> None:
+def check_url(value: str) -> None:
+    """@raise ValueError: nothing can be posted there."""
     if len(value) > _LONGEST_URL or not value.isascii() or _CONTROL.search(value):
         raise ValueError(f"it is longer than {_LONGEST_URL}, or holds spaces or characters outside ASCII")
     parts = urlsplit(value)

@@ -27,7 +27,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-import modabatchd.store.schema_register  # noqa: F401 - its tables belong to METADATA
+import modabatchd.store.schema_costs
+import modabatchd.store.schema_register  # noqa: F401 - their tables belong to METADATA
 from modabatchd.errors import StartupError
 from modabatchd.store.claiming import refuse_if_claimed
 from modabatchd.store.connecting import read_url, to_prepare

@@ -12,12 +12,15 @@ from zope.interface import implementer
 
 from modabatchd.infrastructure.register import Change, Decision, Entry, IRegister, Kept, Overrides
 from modabatchd.store import statements_register as statements
+from modabatchd.store.rows import new_message
 from modabatchd.store.sql import SQLStore
+from modabatchd.store.statements import ADD_MESSAGES
 
 R = TypeVar("R")
 
 _MEMORY: Final = "memory"
 _OVERRIDES: Final = "overrides"
+_TOLD: Final = "told"
 _JOURNAL: Final = 10_000
 _ENTRIES: Final = msgspec.json.Decoder(Entry)
 
@@ -72,7 +75,8 @@ class SQLRegister:
         spent = await self._read(_pairs, statements.SPENT, month=month)
         said = values.get(_OVERRIDES)
         overrides = Overrides() if said is None else msgspec.json.decode(said, type=Overrides)
-        return Kept(entries=entries, memory=values.get(_MEMORY), overrides=overrides, spent=spent)
+        told = values.get(_TOLD, b"").decode()
+        return Kept(entries=entries, memory=values.get(_MEMORY), overrides=overrides, spent=spent, told=told)
 
 
 def in_store(store: SQLStore) -> SQLRegister:
@@ -92,6 +96,8 @@ def _write(connection: Connection, change: Change, journal: int) -> None:
             connection.execute(statement, rows)
     if change.forget is not None:
         connection.execute(statements.FORGET, {"before": change.forget})
+    if change.messages:
+        connection.execute(ADD_MESSAGES, [new_message(None, message) for message in change.messages])
     if change.decision is not None:
         at, body = change.decision
         connection.execute(statements.ADD_DECISION, {"at": at, "body": body})
@@ -103,6 +109,8 @@ def _values(change: Change) -> Iterator[tuple[str, bytes]]:
         yield _MEMORY, change.memory
     if change.overrides is not None:
         yield _OVERRIDES, msgspec.json.encode(change.overrides)
+    if change.told is not None:
+        yield _TOLD, change.told.encode()
 
 
 def _row(entry: Entry) -> dict[str, object]:

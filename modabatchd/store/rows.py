@@ -78,8 +78,8 @@ def new_change(seq: int, change: StateChange) -> Row:
     return {"job": seq, "state": change.state.value, "at": change.at, "reason": change.reason}
 
 
-def new_message(seq: int, message: Message) -> Row:
-    """The row of a message about it, due at once."""
+def new_message(seq: int | None, message: Message) -> Row:
+    """The row of a message about a job, or about none, due at once."""
     return {
         "id": message.id,
         "job": seq,

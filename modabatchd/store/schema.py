@@ -30,8 +30,8 @@ METADATA: Final = MetaData(
 _NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _job(primary_key: bool = False) -> Column[int]:
-    return Column("job", _NUMBER, ForeignKey("jobs.seq", ondelete="CASCADE"), nullable=False, primary_key=primary_key)
+def _job(primary_key: bool = False, nullable: bool = False) -> Column[int]:
+    return Column("job", _NUMBER, ForeignKey("jobs.seq", ondelete="CASCADE"), nullable=nullable, primary_key=primary_key)
 
 
 #: One row: the UUID of this installation, and to whom its live jobs belong; C{NULL} where that is not known.
@@ -99,13 +99,13 @@ changes: Final = Table(
 )
 Index(None, changes.c.job, changes.c.seq)
 
-#: The outbox.  C{due} is the time of the next try, C{NULL} when there will be none.
+#: The outbox.  C{due} is the time of the next try, C{NULL} when there will be none; C{job} is C{NULL} where it is about none.
 messages: Final = Table(
     "messages",
     METADATA,
     Column("seq", _NUMBER, Identity(always=True), primary_key=True),
     Column("id", Text, nullable=False, unique=True),
-    _job(),
+    _job(nullable=True),
     Column("url", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("created", Double, nullable=False),

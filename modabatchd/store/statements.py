@@ -80,7 +80,7 @@ FORGET: Final = delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True
 
 DUE: Final = (
     select(*DELIVERY)
-    .join(jobs, jobs.c.seq == messages.c.job)
+    .outerjoin_from(messages, jobs, jobs.c.seq == messages.c.job)
     .where(messages.c.due <= bindparam("now"))
     .order_by(messages.c.due, messages.c.seq)
     .limit(_LIMIT)

@@ -23,6 +23,7 @@ from tests.infrastructure.simulated_pool import SimulatedPool
 from tests.queue.world import Interposed
 from tests.run_now import RunNow
 
+OWNER = "http://owner.example.org/told"
 BEGIN = 1_700_000_000.0
 LEAVING = (MachineState.STOPPING, MachineState.TERMINATED)
 
@@ -85,6 +86,7 @@ class Scaled:
             lambda node, pool, token: f"{node.name} of {pool.name}: {token}",
             self.new_id,
             self.broken,
+            owner=OWNER,
         )
         self.parts.scaling.startService()
 
@@ -161,6 +163,12 @@ class Scaled:
 
     def names(self) -> list[str]:
         return [entry.node.name for entry in self.parts.book.entries.values()]
+
+    def told(self) -> list[dict[str, Any]]:
+        """What the owner is told, by the outbox."""
+        due = now(self.store.due(self.clock.seconds(), 100))
+        assert {delivery.message.url for delivery in due} <= {OWNER}
+        return [msgspec.json.decode(delivery.message.body) for delivery in due]
 
     def decisions(self) -> list[dict[str, Any]]:
         return [msgspec.json.decode(line.body) for line in now(self.register.part.decisions(1000, 1 << 60))]

@@ -238,6 +238,14 @@ def test_nodes_that_never_join_leave_their_console(make: Make) -> None:
     assert world.parts.scaling.last is not None
     assert POOL in world.parts.book.memory.closed
     assert world.starts() == 10
+    [told] = world.told()
+    assert (told["event"], told["pool"]) == ("pool-closed", POOL)
+    assert told["reason"] == f"Pool {POOL} is closed: {world.parts.book.memory.closed[POOL]}."
+    assert "has not joined" in now(world.register.one(told["node"])).node.reason
+    assert [line["notices"] for line in world.decisions() if line["notices"]] == [[told["reason"]]]
+    world.restart()
+    world.run(30)
+    assert len(world.told()) == 1
     world.pool.joins = True
     now(world.parts.by_hand.reopen(POOL))
     world.until(world.done)
@@ -432,8 +440,15 @@ def test_limits_count_all_money(make: Make) -> None:
     assert spent >= 0.001
     assert spent < 0.02
     begun = world.starts()
-    world.run(200)
+    world.run(100)
+    world.restart()
+    world.run(100)
     assert world.starts() == begun
+    [told] = world.told()
+    assert (told["event"], told["month"], told["budget"]) == ("budget-reached", "2023-11", 0.001)
+    now(world.parts.by_hand.limit(lambda limits: msgspec.structs.replace(limits, monthly_budget=0.0005)))
+    world.run(10)
+    assert [each["budget"] for each in world.told()] == [0.001, 0.0005]
 
 
 def test_by_hand(make: Make) -> None:

@@ -76,8 +76,11 @@ def _definitions(url: str) -> dict[str, list[str]]:
     with engine.connect() as connection:
         found = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
     engine.dispose()
-    # A column that was added later stands in the last line.
-    return {name: sorted(filter(None, (part.strip("() \t") for part in re.split("[\n,]", sql)))) for name, sql in found}
+    # A column that was added later stands in the last line; the name of a table that was made anew is in quotes.
+    return {
+        name: sorted(filter(None, (part.strip("() \t").replace('"', "") for part in re.split("[\n,]", sql))))
+        for name, sql in found
+    }
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077])
