@@ -82,8 +82,8 @@ class Book:
         return total
 
     def named(self, name: str) -> Entry | None:
-        """The node of this name; L{None} if there is none that is alive."""
-        return next((entry for entry in self.entries.values() if entry.node.name == name), None)
+        """The node of this name or id; L{None} if there is none that is alive."""
+        return self.entries.get(name) or next((entry for entry in self.entries.values() if entry.node.name == name), None)
 
     def recall(self, name: str) -> Deferred[Entry | None]:
         """A node by its name or id, also one that is gone."""

@@ -31,6 +31,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     """
     A node.  Dates are RFC 2822 in UTC; what is not known (yet) is null.
 
+    @ivar id: by which plans and decisions call it; wherever a name is asked for, it will do.
     @ivar price: per hour, in the policy's currency.
     @ivar cost: what it has cost so far.
     @ivar age: seconds since it was ordered, until it was gone.
@@ -39,6 +40,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     @ivar reason: why it is in the state it is in.
     """
 
+    id: str
     name: str
     pool: str
     size: str
@@ -223,6 +225,7 @@ def _node(entry: Entry, presence: Presence | None, now: float) -> dict[str, Any]
     end = now if node.stopped is None else node.stopped
     whole = msgspec.structs.replace(entry, booked=None)
     return {
+        "id": node.id,
         "name": node.name,
         "pool": offering.pool,
         "size": offering.size,

@@ -82,7 +82,7 @@ def test_nodes_by_hand(front: Front) -> None:
     name = started[0]["name"]
     assert front.ask("POST", f"/nodes/{name}/drain", 409)["state"] in ("requested", "booting")
     assert front.ask("POST", f"/nodes/{name}/pin", 202)["pinned"] is True
-    assert front.ask("POST", f"/nodes/{name}/stop", 409)["state"] == "pinned"
+    assert front.ask("POST", f"/nodes/{started[0]['id']}/stop", 409)["state"] == "pinned"
     assert front.ask("DELETE", f"/nodes/{name}/pin", 202)["pinned"] is False
     front.world.until(lambda: len(front.world.pool.nodes) == 3)
     front.world.run(2)
