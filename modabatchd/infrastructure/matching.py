@@ -24,6 +24,7 @@ from typing import Final
 
 import msgspec
 
+from modabatchd.infrastructure.bootstrap import expression, label, string
 from modabatchd.infrastructure.look import DemandGroup
 from modabatchd.infrastructure.node import Capacity
 from modabatchd.infrastructure.policy import Policy, Pool
@@ -43,6 +44,7 @@ def offers(policy: Policy, domain: str) -> Mapping[str, Sequence[str]]:
     The ads to match jobs with, as ClassAd text, by the names that L{resolved} understands.
 
     @param domain: the pool's.
+    @raise ValueError: a requirement cannot be told to HTCondor.
     """
     found: dict[str, Sequence[str]] = {}
     for pool in policy.pools:
@@ -91,11 +93,11 @@ def _ad(pool: Pool, capacity: Capacity, domain: str) -> str:
         "FileSystemDomain": name,
         "UidDomain": domain,
         "ModabatchPool": pool.name,
-        **{f"ModabatchLabel_{_word(key)}": value for key, value in sorted(pool.labels.items())},
     }
-    lines = [f"{name} = {_literal(value)}" for name, value in facts.items()]
-    wanted = pool.requirements.strip() or "true"
-    return f"[ {'; '.join(lines)}; Requirements = ({' '.join(wanted.split())}) && {_FITS} ]"
+    told = {name: _literal(value) for name, value in facts.items()}
+    told |= {label(key): string(value) for key, value in sorted(pool.labels.items())}
+    lines = [f"{name} = {value}" for name, value in told.items()]
+    return f"[ {'; '.join(lines)}; Requirements = ({expression(pool.requirements)}) && {_FITS} ]"
 
 
 _ARCHITECTURES: Final[Mapping[str, str]] = {"x86_64": "X86_64", "amd64": "X86_64", "aarch64": "aarch64"}
@@ -104,7 +106,3 @@ _ARCHITECTURES: Final[Mapping[str, str]] = {"x86_64": "X86_64", "amd64": "X86_64
 def _literal(value: object) -> str:
     # A string of JSON is one of ClassAds.
     return json.dumps(value) if isinstance(value, str) else str(value).lower()
-
-
-def _word(text: str) -> str:
-    return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in text)

@@ -28,9 +28,9 @@ from modabatchd.infrastructure.errors import CloudRefused
 from modabatchd.infrastructure.interfaces import Order
 from modabatchd.infrastructure.local import LocalNodeDriver
 from modabatchd.infrastructure.look import DemandGroup, Presence
+from modabatchd.infrastructure.matching import offers
 from modabatchd.infrastructure.node import Capacity, MachineState, Node, NodeState, Offering, node_name
-from modabatchd.infrastructure.offers import offers
-from modabatchd.infrastructure.policy import Pool, Size
+from modabatchd.infrastructure.policy import Policy, Pool, Size
 from modabatchd.infrastructure.pool import HTCondorPool
 from modabatchd.infrastructure.remote import RemoteCloud
 from modabatchd.infrastructure.tokens import SigningKey
@@ -68,7 +68,8 @@ class Site:
         sized = msgspec.structs.replace(self.wanted, sizes=(Size(id="small", capacity=SIZE, price=0.0),))
         small = msgspec.structs.replace(sized, name="other", sizes=(Size(id="tiny", capacity=Capacity(memory=64), price=0.0),))
         broken = msgspec.structs.replace(sized, name="broken", requirements="((")
-        return offers([sized, small, broken])
+        found = offers(Policy(pools=(sized, small, broken)), DOMAIN)
+        return {name: list(ads) for name, ads in found.items() if name in ("here", "other", "broken")}
 
     def driver(self, boot_delay: float = 0.0) -> LocalNodeDriver:
         master = Path(os.environ["MODABATCH_TEST_CONDOR_MASTER"])

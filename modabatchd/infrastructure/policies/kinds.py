@@ -13,6 +13,7 @@ import msgspec
 from cronsim import CronSim, CronSimError
 
 from modabatchd.config.kinds import Kind, duration
+from modabatchd.infrastructure.bootstrap import expression
 from modabatchd.infrastructure.schedules import time_of_day
 from modabatchd.quantities import parse_size
 
@@ -78,6 +79,17 @@ def name() -> Kind:
 def line() -> Kind:
     """A text that becomes part of a line somewhere."""
     return Kind("a text in quotes, of one line", _matching(lambda text: text.isprintable()))
+
+
+def requirement() -> Kind:
+    """A ClassAd expression that HTCondor can be told; whether it is one, is not looked at."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not value.isprintable():
+            raise unfit(value)
+        return expression(value) if value.strip() else ""
+
+    return Kind("a ClassAd expression in quotes, of one line, in ASCII", read)
 
 
 def _matching(fits: Callable[[str], object]) -> Callable[[Any], str]:

@@ -20,6 +20,7 @@ from modabatchd.infrastructure.policies.kinds import (
     mebibytes,
     money,
     name,
+    requirement,
     texts,
     timezone,
 )
@@ -69,7 +70,7 @@ POOL: Final = Table(
         "max_lifetime": duration(above_zero=True),
         "spot": one_of("never", "preferred", "only"),
         "billing_quantum": duration(),
-        "requirements": line(),
+        "requirements": requirement(),
         "labels": texts(),
         "options": texts(),
         "account": texts(),
