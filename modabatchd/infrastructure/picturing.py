@@ -16,10 +16,11 @@ import msgspec
 
 from modabatchd.infrastructure.look import Presence
 from modabatchd.infrastructure.matching import resolved
-from modabatchd.infrastructure.node import NodeState
+from modabatchd.infrastructure.node import Capacity, NodeState
 from modabatchd.infrastructure.observing import Observation, doubt
-from modabatchd.infrastructure.planning import Memory, Outcome, SeenNode, Snapshot, seen
+from modabatchd.infrastructure.planning import Memory, OtherNode, Outcome, SeenNode, Snapshot, seen
 from modabatchd.infrastructure.policy import Policy
+from modabatchd.infrastructure.presences import PREFIX
 from modabatchd.infrastructure.register import Entry, Overrides
 
 #: Seconds after we had a node take jobs again in which its slots may still say that it drains.
@@ -41,6 +42,7 @@ def snapshot(
     return Snapshot(
         groups=resolved(observation.look.demand, policy),
         nodes=tuple(_seen(entry, presences.get(entry.node.name), observation, policy) for entry in kept),
+        others=tuple(_other(presence) for name, presence in presences.items() if not name.startswith(PREFIX)),
         outcomes=tuple(outcomes),
         spent=spent,
         stale=doubt(observation, kept, now),
@@ -73,6 +75,10 @@ def _seen(entry: Entry, presence: Presence | None, observation: Observation, pol
     if left_alone(entry, observation, policy):
         return msgspec.structs.replace(shown, pinned=True, retiring=False)
     return shown
+
+
+def _other(presence: Presence) -> OtherNode:
+    return OtherNode(presence.total, Capacity(cpus=0) if presence.draining else presence.free)
 
 
 def _just_resumed(entry: Entry, presence: Presence) -> bool:

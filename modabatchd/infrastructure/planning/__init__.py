@@ -21,11 +21,12 @@ from modabatchd.infrastructure.planning.plan import (
     encode_plan,
 )
 from modabatchd.infrastructure.planning.planner import plan
-from modabatchd.infrastructure.planning.snapshot import Outcome, OutcomeKind, SeenNode, Snapshot, seen
+from modabatchd.infrastructure.planning.snapshot import OtherNode, Outcome, OutcomeKind, SeenNode, Snapshot, seen
 
 __all__ = [
     "DrainNode",
     "Memory",
+    "OtherNode",
     "Outcome",
     "OutcomeKind",
     "Plan",

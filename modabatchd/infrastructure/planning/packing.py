@@ -74,7 +74,7 @@ class Room:
     """
     Equal places for jobs.
 
-    @ivar pool: that it is in, or would be.
+    @ivar pool: that it is in, or would be; empty for a node that is not ours.
     @ivar node: whose it is; empty when there is none yet.
     @ivar copies: how many of it there are.
     @ivar content: how many jobs of each group were put into each copy.
@@ -126,7 +126,7 @@ def fill(rooms: list[Room], group: Group) -> None:
     put = False
     for room in rooms:
         free = room.free
-        if free[0] < cpus or free[1] < memory or free[2] < disk or free[3] < gpus or room.pool not in pools:
+        if free[0] < cpus or free[1] < memory or free[2] < disk or free[3] < gpus or (room.pool and room.pool not in pools):
             continue
         room.put(group, min(holds(free, group.each), group.left))
         put = True

@@ -71,12 +71,13 @@ class WaitKind(enum.StrEnum):
     """
     What jobs wait for.
 
-    C{placing}: the negotiator, for there is room.  C{booting}: a node on its way.  C{limit}, C{budget}, C{back_off},
-    C{closed}, C{paused}: nothing is started, for that reason.
+    C{placing}: the negotiator, for there is room.  C{booting}: a node on its way.  C{occupied}: a node that is not ours.
+    C{limit}, C{budget}, C{back_off}, C{closed}, C{paused}: nothing is started, for that reason.
     """
 
     PLACING = "placing"
     BOOTING = "booting"
+    OCCUPIED = "occupied"
     LIMIT = "limit"
     BUDGET = "budget"
     BACK_OFF = "back_off"

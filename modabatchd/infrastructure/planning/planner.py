@@ -6,6 +6,12 @@ Note [What is never done]
 On a reading that is not to be believed nothing is started or stopped.  A node is drained first, and stopped when a later look
 shows it empty; only a policy with a drain time-out has a node stopped that may have jobs.  What boots or is being stopped
 counts against all limits.
+
+Note [Nodes that are not ours]
+==============================
+A pool may have nodes of its own beside those that we start.  What is free there is given away first, for it costs nothing more.
+But which jobs such a node takes is between its owner and the negotiator, and not known here; so jobs that have waited for a few
+rounds of matchmaking while there was room for them get nodes of ours.
 """
 
 from __future__ import annotations
@@ -33,6 +39,8 @@ from modabatchd.infrastructure.schedules import window
 
 #: Seconds after which one looks again in any case.
 _LOOK: Final = 300.0
+#: For so many seconds jobs may wait for a node that is not ours and has room for them.
+_MATCHMAKING: Final = 60.0
 #: After a reading that was not to be believed.
 _SOON: Final = 5.0
 
@@ -115,18 +123,25 @@ class _Planning:
         )
 
     def _place(self, groups: Sequence[Group]) -> None:
-        """Put jobs into the room that there is, or will be, and note what they wait for."""
+        """
+        Put jobs into the room that there is, or will be, and note what they wait for.  See Note [Nodes that are not ours].
+        """
         up, back, booting = (
             [_room(node, node.free) for node in self._fleet.up],
             [] if self._snapshot.paused else [_room(node, node.free) for node in self._fleet.resumable],
             [_room(node, self._expected(node)) for node in self._fleet.booting],
         )
-        kinds = [list(up), list(back), list(booting)]
+        others = [Room("", offered(node.total, node.free)) for node in self._snapshot.others]
+        free, free_elsewhere = [list(up), list(back), list(booting)], list(others)
         for group in groups:
-            for rooms in kinds:
+            doubtful = group.demand.oldest + _MATCHMAKING
+            elsewhere = [free_elsewhere] if others and self._now < doubtful else []
+            for rooms in (free[0], *elsewhere, *free[1:]):
                 if group.left:
                     fill(rooms, group)
-        self._waits += _waits([*up, *back], WaitKind.PLACING, "there is room for them, so it is the negotiator's turn")
+            if elsewhere:
+                self._wakes.append(doubtful)
+        self._waits += _waits([*up, *others, *back], WaitKind.PLACING, "there is room for them, so it is the negotiator's turn")
         self._waits += _waits(booting, WaitKind.BOOTING, "nodes with room for them are booting")
         self._reserved = {room.node for room in (*up, *booting) if room.content}
         for room in back:
@@ -148,7 +163,8 @@ class _Planning:
         headroom = Headroom(
             self._policy, self._fleet.alive, learned.back_offs, learned.closed, self._blocked(), learned.starts, self._now
         )
-        starting = Starting(self._policy, options, headroom)
+        others = [offered(node.total, node.total) for node in self._snapshot.others]
+        starting = Starting(self._policy, options, headroom, others)
         starting.serve(groups)
         for pool, count in Counter(start.offering.pool for start in starting.starts).items():
             self._keepers[pool] += count
@@ -224,5 +240,6 @@ def _waits(rooms: Sequence[Room], kind: WaitKind, reason: str) -> list[Wait]:
             counts[group] += count
             nodes[group].append(room.node)
     return [
-        Wait(group=group, count=count, kind=kind, reason=reason, nodes=tuple(nodes[group])) for group, count in counts.items()
+        Wait(group=group, count=count, kind=kind, reason=reason, nodes=tuple(filter(None, nodes[group])))
+        for group, count in counts.items()
     ]

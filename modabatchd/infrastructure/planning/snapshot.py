@@ -34,6 +34,13 @@ class SeenNode(msgspec.Struct, frozen=True, kw_only=True):
     retiring: bool = False
 
 
+class OtherNode(msgspec.Struct, frozen=True):
+    """A node of the pool that is not ours.  @ivar free: what no job has; nothing while it takes none."""
+
+    total: Capacity
+    free: Capacity
+
+
 class OutcomeKind(enum.StrEnum):
     """What came of a try to start a node.  C{died}: the machine came into being, and ended before it joined."""
 
@@ -66,6 +73,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @ivar groups: the jobs that wait.
     @ivar nodes: ours, and no others; those that are gone may be left out.
+    @ivar others: the other nodes of the pool.
     @ivar outcomes: of the starts since the last plan whose memory was kept.
     @ivar spent: in the current calendar month, in the policy's currency.
     @ivar stale: why this is not to be believed, as half a sentence; empty when it is.
@@ -74,6 +82,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     groups: tuple[DemandGroup, ...] = ()
     nodes: tuple[SeenNode, ...] = ()
+    others: tuple[OtherNode, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     spent: float = 0.0
     stale: str = ""

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from modabatchd.infrastructure.planning.choices import Choice
 from modabatchd.infrastructure.planning.fitting import why_never, within
 from modabatchd.infrastructure.planning.headroom import Headroom, Obstacle
-from modabatchd.infrastructure.planning.packing import Group, Room, fill_copies, holds
-from modabatchd.infrastructure.planning.plan import Served, StartNode, Unsatisfiable, Wait
+from modabatchd.infrastructure.planning.packing import Group, Room, Vector, fill_copies, holds
+from modabatchd.infrastructure.planning.plan import Served, StartNode, Unsatisfiable, Wait, WaitKind
 from modabatchd.infrastructure.policy import Policy
 
 
@@ -25,12 +25,14 @@ class Starting:
     Orders nodes, and notes which jobs get none, and why.
 
     @param options: all that the policy has, the cheapest first.
+    @param others: what nodes that are not ours have, were they empty.
     """
 
-    def __init__(self, policy: Policy, options: Sequence[Choice], headroom: Headroom) -> None:
+    def __init__(self, policy: Policy, options: Sequence[Choice], headroom: Headroom, others: Sequence[Vector] = ()) -> None:
         self._policy = policy
         self._options = options
         self._headroom = headroom
+        self._others = others
         self.starts: list[StartNode] = []
         self.waits: list[Wait] = []
         self.unsatisfiable: list[Unsatisfiable] = []
@@ -58,10 +60,13 @@ class Starting:
                 missing -= granted
 
     def _possible(self, group: Group) -> bool:
-        """Whether any node could ever run such a job; if none, that is noted."""
+        """Whether a node could ever be started for such a job; if none, that is noted."""
         mine = [choice for choice in self._options if choice.offering.pool in group.demand.pools]
         reason = why_never(group.each, mine, self._policy)
-        if reason:
+        if reason and any(holds(room, group.each) for room in self._others):
+            reason = f"a node that is there may run them, but none can be started: {reason}"
+            self.waits.append(Wait(group=group.demand.id, count=group.left, kind=WaitKind.OCCUPIED, reason=reason))
+        elif reason:
             self.unsatisfiable.append(Unsatisfiable(group.demand.id, group.left, reason))
         return not reason
 
