@@ -177,7 +177,8 @@ def _values(charged: Charged) -> dict[str, float]:
 
 
 def _sum(spent: float, jobs: float) -> SumView:
-    return SumView(spent=round(spent, 6), jobs=round(jobs, 6), rest=round(spent - jobs, 6))
+    spent, jobs = round(spent, 6), round(jobs, 6)
+    return SumView(spent=spent, jobs=jobs, rest=round(spent - jobs, 6))
 
 
 def _run(run: RunCost) -> RunView:
