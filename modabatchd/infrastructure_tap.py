@@ -49,6 +49,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @ivar private: whether the pool cannot connect to its nodes.
     @ivar directory: where nodes of the local provider live.
     @ivar interval: seconds between two looks when nothing calls for one.
+    @ivar dry_run: whether nothing is done of what is decided, whatever the policy says.
     @ivar owner: the URL to which it is posted what only the owner can mend; empty for none.
     @ivar access: how we reach the pool.
     @ivar environment: what the process that speaks to it inherits.
@@ -64,6 +65,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     private: bool = False
     interval: float = 5.0
     owner: str = ""
+    dry_run: bool = False
 
 
 class Assembled(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +100,7 @@ def assemble(reactor: Any, day: Any, site: Site, instance: str, store: SQLStore,
     @raise StartupError: the policy is not usable at all, or the key cannot be read.
     """
     policy, unusable = _read(site.policy)
+    policy = msgspec.structs.replace(policy, dry_run=policy.dry_run or site.dry_run)
     key = _key(site.signing_key)
     made, broken = clouds(reactor, policy, instance, site.directory)
     pool = HTCondorPool(day, key, site.domain, site.environment, site.access, offers(policy, site.domain))

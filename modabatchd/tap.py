@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
+import msgspec
 from twisted.application import strports
 from twisted.application.service import Service
 from twisted.logger import Logger
@@ -76,12 +77,13 @@ _TOGETHER: Final = 0.002
 class Options(usage.Options):
     """The options of C{twistd modabatch}."""
 
-    synopsis = "[--config FILE] [--port ENDPOINT]"
+    synopsis = "[--config FILE] [--port ENDPOINT] [--dry-run]"
     longdesc = (
         "A batch queue over HTTP in front of HTCondor. Without a configuration it listens on http://127.0.0.1:5000, runs "
         "jobs on this machine alone, and keeps its state in ~/.local/state/modabatchd. Every key of the configuration can "
         "also be set by an environment variable: MODABATCH_QUEUE__BACKEND=htcondor."
     )
+    optFlags = [["dry-run", None, "Start and stop no node, only tell what would be done (overrides scaling.dry_run)."]]
     optParameters = [
         ["config", "c", None, "The configuration, a TOML file; conf/modabatchd.toml explains every key.", Path],
         ["port", "p", None, "Where to listen: a port of 127.0.0.1, or a Twisted endpoint (overrides http.listen)."],
@@ -100,11 +102,17 @@ def makeService(options: Options) -> Service:
     @raise SystemExit: with one line for each mistake.  See Note [Before anything is changed].
     """
     try:
-        settings = config.load(options["config"], os.environ, options["port"])
+        settings = _asked_for(options, config.load(options["config"], os.environ, options["port"]))
         startup.check_background(options.parent or {})
         return _as_user(options.parent or {}, lambda: _prepared(settings))
     except ModabatchError as problem:
         raise SystemExit(f"{problem.cause}{' ' if problem.cause.endswith('.') else chr(10)}{problem.cure}") from None
+
+
+def _asked_for(options: Options, settings: Settings) -> Settings:
+    """The settings, with what the command line says beside them."""
+    replace = msgspec.structs.replace
+    return replace(settings, scaling=replace(settings.scaling, dry_run=True)) if options["dry-run"] else settings
 
 
 def _as_user(twistd: Mapping[str, Any], work: Callable[[], T]) -> T:
@@ -197,6 +205,7 @@ class _Daemon:
             private=wanted.private,
             interval=wanted.interval,
             owner=wanted.notification,
+            dry_run=wanted.dry_run,
             directory=self._settings.daemon.directory / "nodes",
             access=self._access(),
             environment=_without_ours(os.environ),

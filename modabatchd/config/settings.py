@@ -152,6 +152,7 @@ class ScalingSettings(msgspec.Struct, frozen=True, kw_only=True):
     @ivar collector: as nodes reach it; empty: as the daemon does.
     @ivar private: whether the pool cannot connect to its nodes.
     @ivar interval: seconds between two looks when nothing calls for one.
+    @ivar dry_run: whether nothing is done of what is decided, whatever the policy says.
     @ivar notification: the URL to which it is posted what only the owner can mend; empty for none.
     """
 
@@ -161,6 +162,7 @@ class ScalingSettings(msgspec.Struct, frozen=True, kw_only=True):
     collector: Annotated[str, text()] = ""
     private: Annotated[bool, flag()] = False
     interval: Annotated[float, duration(above_zero=True)] = 5.0
+    dry_run: Annotated[bool, flag()] = False
     notification: Annotated[str, url()] = ""
 
 

@@ -29,4 +29,8 @@ class DryRun(IllegalAction):
     code = "dry-run"
 
     def __init__(self) -> None:
-        super().__init__("dry_run", "This is a dry run: nothing is done.", "Set dry_run = false in the policy.")
+        super().__init__(
+            "dry_run",
+            "This is a dry run: nothing is done.",
+            "See dry_run in the policy and in [scaling] of the configuration, and --dry-run.",
+        )

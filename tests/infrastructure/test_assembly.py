@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from modabatchd.config.settings import HTTPSettings
 from modabatchd.errors import StartupError
 from modabatchd.infrastructure.interfaces import ICloud
 from modabatchd.infrastructure.policies import read_policy
@@ -16,7 +17,13 @@ from modabatchd.infrastructure.providing import clouds
 from modabatchd.infrastructure_tap import Assembled, Site, WakingQueue, assemble
 from modabatchd.queue.htcondor.environment import Access
 from modabatchd.queue.interfaces import IQueue
+from modabatchd.rest.app import Application
+from modabatchd.rest.site import Site as HTTPSite
+from modabatchd.rest.upload import Upload
 from tests.deferreds import now
+from tests.rest.in_memory import Client
+from tests.rest.places import Place
+from tests.run_now import RunNow
 from tests.store.databases import opened, sqlite
 
 LIMITS = "[scaling.limits]\nmax_nodes = 1\n"
@@ -58,7 +65,7 @@ def test_secrets(tmp_path: Path, content: str | None, mode: int, told: str) -> N
     assert "hidden" not in bad.get("ec2", "").replace(str(tmp_path), "")
 
 
-def assembled(directory: Path, policy: str | None, key: bytes | None = b"secret") -> Assembled:
+def assembled(directory: Path, policy: str | None, key: bytes | None = b"secret", **more: Any) -> Assembled:
     if policy is not None:
         (directory / "policy.toml").write_text(policy)
     if key is not None:
@@ -71,6 +78,7 @@ def assembled(directory: Path, policy: str | None, key: bytes | None = b"secret"
         directory=directory / "nodes",
         access=Access(),
         environment={},
+        **more,
     )
     store = opened(sqlite(directory))
     try:
@@ -84,6 +92,16 @@ def test_all_of_it(tmp_path: Path) -> None:
     parts = assembled(tmp_path, LIMITS + POOL.format(name="here", driver="local") + broken)
     assert [service.name for service in parts.services] == ["pool", "here", "accounting", "scaling"]
     assert parts.services[-1] is parts.scaling
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_dry_run_can_be_asked_for_at_the_start(tmp_path: Path, dry_run: bool) -> None:
+    parts = assembled(tmp_path, LIMITS + POOL.format(name="here", driver="local"), dry_run=dry_run)
+    application = Application(parts.resources, [], lambda head: Upload(head, Place(tmp_path / "spool").spool, RunNow()))
+    client = Client(HTTPSite(application.resource(), application.reception, HTTPSettings(), Clock()))
+    assert client.get("/infrastructure").json()["dry_run"] is dry_run
+    if dry_run:
+        assert client.post("/infrastructure/pools/here/start").json()["type"] == "urn:modabatchd:problem:dry-run"
 
 
 @pytest.mark.parametrize(
