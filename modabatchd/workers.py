@@ -7,6 +7,12 @@ Handing work to a thread and its outcome back costs more than a short read of a 
 wake up and get hold of the interpreter.  So a thread whose work is always short may go on with what else is in line for a
 moment, and tell all that it has done together.  Where work may take long, what was done before it would have to wait.
 
+Note [Many ends]
+================
+To tell the reactor of an end is to wake it up, and to wait for the interpreter until it has gone back to sleep.  So a thread
+that has done some work leaves the outcome where the reactor finds it, and wakes it up only if no other end has done so
+already: the busier the reactor is, the more ends it is told of at once.
+
 Note [Work that does not end]
 =============================
 Nothing ends a thread from outside: a database may be frozen, a disk may hang.  So a stop waits for a while only, and never on
@@ -15,6 +21,7 @@ the reactor's thread; what still runs then ends with the process.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -80,6 +87,8 @@ class ThreadWorkers(Service):
         self._size = size
         self._together = together
         self._line: SimpleQueue[_Task | None] = SimpleQueue()
+        self._ended: deque[_Task] = deque()
+        self._told = True
         self._threads = 0
         self._waiting = 0
         self._stopped: Deferred[None] | None = None
@@ -122,8 +131,10 @@ class ThreadWorkers(Service):
         ends = False
         while not ends:
             ended, ends = self._batch()
-            if ended:
-                self._reactor.callFromThread(self._tell, ended)
+            self._ended.extend(ended)
+            if ended and self._told:
+                self._told = False
+                self._reactor.callFromThread(self._tell)
         self._reactor.callFromThread(self._end)
 
     def _batch(self) -> tuple[Sequence[_Task], bool]:
@@ -142,9 +153,12 @@ class ThreadWorkers(Service):
                 return ended, False
         return ended, True
 
-    def _tell(self, ended: Sequence[_Task]) -> None:
-        self._waiting -= len(ended)
-        for task in ended:
+    def _tell(self) -> None:
+        """See Note [Many ends]: what ends from now on wakes the reactor up again."""
+        self._told = True
+        for _ in range(len(self._ended)):
+            task = self._ended.popleft()
+            self._waiting -= 1
             task.done.callback(task.outcome)
 
     def _end(self) -> None:

@@ -1,10 +1,20 @@
-"""IStore on SQLAlchemy Core: SQLite or PostgreSQL."""
+"""
+IStore on SQLAlchemy Core: SQLite or PostgreSQL.
+
+Note [One of many]
+==================
+Jobs that come one by one while a transaction is under way are recorded by the next one together (Note [Group commit] in
+L{modabatchd.gathering}).  A transaction that the database refuses because of one of them is undone as a whole; then each half
+is tried, until the one is found and alone refused.  When the database is away, or full, that is nobody's fault, and all are
+told so.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -13,9 +23,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from modabatchd.errors import StoreAway
+from modabatchd.errors import NoSpace, StoreAway
+from modabatchd.gathering import Gathering
 from modabatchd.notifications.message import Delivery
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Task
 from modabatchd.store import rows, rows_tasks, statements, statements_tasks
@@ -29,9 +41,12 @@ from modabatchd.store.steps import Standing, plan
 from modabatchd.workers import IWorkers
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 #: How many ids one statement names: databases limit the number of parameters.
 _IDS: Final = 500
+#: How many jobs are recorded in one transaction, when they come one by one.
+_TOGETHER: Final = 1000
 #: Seconds that the end waits for the threads: for calls in a hurry, and a little for what is cut then.
 _LAST_WAIT: Final = 4.0
 
@@ -72,6 +87,8 @@ class SQLStore(Service):
         self._pages = Pages()
         self._writes = Calls(clock, "writing", writer, Lines(self._writing).cut, self._pages.forget)
         self._reads = Calls(clock, "reading", readers, Lines(self._reading).cut)
+        self._adding = Gathering(self._rounds(_add_all), _TOGETHER, hopeless=_is_away)
+        self._binding = Gathering(self._rounds(_bind_all), _TOGETHER, hopeless=_is_away)
 
     def hurry(self) -> None:
         """
@@ -97,12 +114,11 @@ class SQLStore(Service):
 
     def add(self, requests: Sequence[JobRequest]) -> Deferred[Sequence[Job]]:
         """See L{IStore.add}."""
-        return self.write(_add, requests)
+        return self._adding.add([requests])[0]
 
     def bind(self, job_id: str, backend_id: BackendId) -> Deferred[None]:
         """See L{IStore.bind}."""
-        values = {"job_id": job_id, "cluster": backend_id.cluster, "proc": backend_id.proc}
-        return self.write(_execute, statements.BIND, values)
+        return self._binding.add([(job_id, backend_id)])[0]
 
     def get(self, job_id: str) -> Deferred[Job | None]:
         """See L{IStore.get}."""
@@ -178,6 +194,25 @@ class SQLStore(Service):
         """What C{convert} makes of the rows of a statement.  For what else this package stores."""
         return self._reads.run(self._fetch, convert, statement, values)
 
+    def _rounds(
+        self, work: Callable[[Connection, Sequence[T]], Sequence[R]]
+    ) -> Callable[[Sequence[T]], Deferred[Sequence[Any]]]:
+        """Have C{work} done for all that waits, in one transaction.  See Note [One of many]."""
+        return lambda things: self._writes.run(self._in_few_transactions, work, things)
+
+    def _in_few_transactions(
+        self, work: Callable[[Connection, Sequence[T]], Sequence[R]], things: Sequence[T]
+    ) -> Sequence[Any]:
+        try:
+            return self._in_transaction(work, things)
+        except (StoreAway, NoSpace):
+            raise
+        except Exception:
+            if len(things) == 1:
+                return [Failure()]
+        middle = len(things) // 2
+        return [result for half in (things[:middle], things[middle:]) for result in self._in_few_transactions(work, half)]
+
     def _in_transaction(self, work: Callable[..., R], *args: Any) -> R:
         if not self._allowed():
             raise unclaimed()
@@ -209,6 +244,21 @@ def _told() -> Iterator[None]:
         if known is None:
             raise
         raise known from problem
+
+
+def _is_away(problem: BaseException) -> bool:
+    return isinstance(problem, StoreAway)
+
+
+def _add_all(connection: Connection, groups: Sequence[Sequence[JobRequest]]) -> Sequence[Sequence[Job]]:
+    added = iter(_add(connection, [request for group in groups for request in group]))
+    return [list(islice(added, len(group))) for group in groups]
+
+
+def _bind_all(connection: Connection, numbers: Sequence[tuple[str, BackendId]]) -> Sequence[None]:
+    values = [{"job_id": job_id, "cluster": number.cluster, "proc": number.proc} for job_id, number in numbers]
+    _execute(connection, statements.BIND, values)
+    return [None] * len(numbers)
 
 
 def _add(connection: Connection, requests: Sequence[JobRequest]) -> Sequence[Job]:

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from modabatchd.errors import QueueAway, QueueRefused
 from modabatchd.queue.htcondor.calls import PAUSE, RECYCLE, Calls, Denied
 from modabatchd.queue.htcondor.frames import Answer, Ping, Problem, Request, Splitter, pack, unpack_request
-from modabatchd.queue.htcondor.gathering import Gathering
+from modabatchd.gathering import Gathering
 from modabatchd.queue.htcondor.process import ChildProcess
 from tests.deferreds import now
 
@@ -407,7 +407,7 @@ class Rounds:
 
 def test_what_waits_goes_with_the_next_round() -> None:
     rounds = Rounds()
-    gathering = Gathering(rounds.send, lambda number: number % 2, 3)
+    gathering = Gathering(rounds.send, 3, lambda number: number % 2)
     [first] = gathering.add([0])
     rest = gathering.add([1, 2, 3, 4, 6, 8])
     assert [things for things, _ in rounds.sent] == [[0]]

@@ -45,11 +45,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from modabatchd.errors import ConfigurationError, QueueAway, QueueRefused
+from modabatchd.gathering import Gathering
 from modabatchd.queue.absence import Unreadable
 from modabatchd.queue.htcondor import classads, frames
 from modabatchd.queue.htcondor.calls import Calls, Denied
 from modabatchd.queue.htcondor.environment import Access, child_environment
-from modabatchd.queue.htcondor.gathering import Gathering
 from modabatchd.queue.htcondor.home import Home, Known, Remember
 from modabatchd.queue.htcondor.reading import Reading, best
 from modabatchd.queue.htcondor.spawning import Spawn
@@ -135,8 +135,8 @@ class HTCondorQueue(Service):
         self._history = Calls(reactor, spawn, _IDLE)
         self._all_calls = (self._calls, self._sender, self._fetcher, self._history)
         self._home = Home(self._ask_for_home, self._has_jobs, access.schedd or "", known, remember)
-        self._direct = Gathering(self._submit_direct, _shape, _MOST_ROWS)
-        self._sent = Gathering(self._submit_sent, _shape, _MOST_TRANSFERS)
+        self._direct = Gathering(self._submit_direct, _MOST_ROWS, _shape)
+        self._sent = Gathering(self._submit_sent, _MOST_TRANSFERS, _shape)
 
     @property
     def settling(self) -> float:
