@@ -8,8 +8,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from modabatchd.errors import NoSpace
+
+#: What starts C{run.sh}, in the directory of a job.
+LAUNCH: Final = "launch.sh"
 
 
 def keep(draft: Path, place: Path, launch: bytes) -> int:
@@ -18,7 +22,7 @@ def keep(draft: Path, place: Path, launch: bytes) -> int:
 
     @return: the bytes in it.
     """
-    (draft / "launch.sh").write_bytes(launch)
+    (draft / LAUNCH).write_bytes(launch)
     for path in draft.iterdir():
         path.chmod(0o600)
         sync(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -91,9 +92,25 @@ class IQueue(Interface):
 
 
 class IDraft(Interface):
-    """A submission whose bytes are still arriving; whoever receives them writes them into the draft's directory."""
+    """
+    A submission whose bytes are still arriving: the files C{bundle.tar.gz} and C{input}.
 
-    directory: Path = Attribute("Where to write C{bundle.tar.gz} and C{input}.")
+    Whoever receives them puts them into the draft whole, if they are small, or else writes all of them into its directory.
+    """
+
+    directory: Path = Attribute("Where to write the files, once L{open} has fired.")
+
+    def open() -> Deferred[Path]:
+        """Make the directory; to be called once.  Fails with L{modabatchd.errors.NoSpace} when the disk is full."""
+
+    def put(name: str, content: bytes) -> None:
+        """This is the whole file, and it is so small that it can wait in memory.  No I/O."""
+
+    def holds(name: str) -> bool:
+        """Whether the file has arrived.  Blocking."""
+
+    def read(name: str) -> BinaryIO:
+        """A file that has arrived, at its beginning.  Blocking."""
 
     def grow(size: int) -> None:
         """
@@ -112,19 +129,21 @@ class ISpool(Interface):
     Fails with L{modabatchd.errors.NoSpace} when the quota or the disk is full.
     """
 
-    def draft(expected: int = 0) -> Deferred[IDraft]:
+    def draft(expected: int = 0) -> IDraft:
         """
-        Make room for a submission that arrives.
+        Make room for a submission that arrives.  No I/O.
 
         @param expected: how many bytes it will bring, as far as that is known.  Only to refuse early what cannot fit: they
             count once L{IDraft.grow} tells of them.
+        @raise NoSpace: there is no room.
         """
 
     def keep(draft: IDraft, job_id: str, launch: bytes) -> Deferred[Path]:
         """
         Make a draft the directory of a job, with C{launch} as its C{launch.sh}.
 
-        Durable (files and directory entries are synced) once it fires with the directory.
+        Durable (files and directory entries are synced) once it fires with the directory.  Small drafts that come while
+        others are synced are synced together.
         """
 
     def discard(draft: IDraft) -> Deferred[None]:

@@ -3,10 +3,16 @@ The files of jobs, on a local file system.
 
 Note [Keeping a draft]
 ======================
-The bytes of a submission arrive in C{incoming/}, where a restart clears them away.  To keep them, everything in the draft
+The bytes of a large submission arrive in C{incoming/}, where a restart clears them away.  To keep them, everything in the draft
 is synced, then the draft's directory is renamed to its place under C{jobs/}, then both parents are synced: after that no
 crash can take it, and before that no job is recorded that would miss it.  Whoever received the draft may discard it in the
 meantime, because the client has gone; a draft that is just being kept is therefore left alone.
+
+Note [Keeping drafts together]
+==============================
+A small submission waits in memory, and is written to its place under C{jobs/} at once: a crash before its job is recorded leaves
+a stray there, as it does with a large one.  Those that come while others are written and synced are written next, all of them,
+and then synced: the first sync takes most of what the others need along.
 
 Note [Counting]
 ===============
@@ -17,24 +23,33 @@ directory after the other, and takes turns with the deletion of jobs, so that it
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from modabatchd.errors import NoSpace, StartupError, UnknownArtifact
+from modabatchd.gathering import Gathering
 from modabatchd.queue import files
 from modabatchd.queue.interfaces import IDraft, ISpool
 from modabatchd.queue.job import Artifact
+from modabatchd.queue.parcels import Parcel, lay_down
 from modabatchd.workers import IWorkers
 
 R = TypeVar("R")
+
+#: How many drafts are written together at the most.
+_TOGETHER: Final = 100
 
 #: The artifacts of a job, and the files of its directory that they are.
 ARTIFACTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -49,11 +64,36 @@ ARTIFACTS: Final[Mapping[str, str]] = MappingProxyType(
 
 @implementer(IDraft)
 class Draft:
-    """See L{IDraft}."""
+    """
+    See L{IDraft}.
 
-    def __init__(self, directory: Path, count: Callable[[Path, int], None]) -> None:
+    @ivar contents: the files that wait in memory.
+    @ivar on_disk: whether they are written into the directory instead.
+    """
+
+    def __init__(self, directory: Path, make: Callable[[Path], Deferred[None]], count: Callable[[Path, int], None]) -> None:
         self.directory = directory
+        self.contents: dict[str, bytes] = {}
+        self.on_disk = False
+        self._make = make
         self._count = count
+
+    def open(self) -> Deferred[Path]:
+        """See L{IDraft.open}."""
+        self.on_disk = True
+        return self._make(self.directory).addCallback(lambda _: self.directory)
+
+    def put(self, name: str, content: bytes) -> None:
+        """See L{IDraft.put}."""
+        self.contents[name] = content
+
+    def holds(self, name: str) -> bool:
+        """See L{IDraft.holds}."""
+        return name in self.contents or (self.on_disk and (self.directory / name).exists())
+
+    def read(self, name: str) -> BinaryIO:
+        """See L{IDraft.read}."""
+        return BytesIO(self.contents[name]) if name in self.contents else (self.directory / name).open("rb")
 
     def grow(self, size: int) -> None:
         """See L{IDraft.grow}."""
@@ -80,6 +120,7 @@ class FileSpool(Service):
         self._receiving: dict[Path, int] = {}
         self._keeping: set[Path] = set()
         self._turn = DeferredLock()
+        self._laying = Gathering(self._lay_down, _TOGETHER)
         self.used = 0
 
     def prepare(self) -> None:
@@ -103,20 +144,25 @@ class FileSpool(Service):
         counting = Deferred.fromCoroutine(self._count_all())
         counting.addErrback(lambda failure: self._log.failure("counting the spool", failure))
 
-    def draft(self, expected: int = 0) -> Deferred[IDraft]:
+    def draft(self, expected: int = 0) -> IDraft:
         """See L{ISpool.draft}."""
-        return Deferred.fromCoroutine(self._draft(expected))
+        self._see_room_for(max(expected, 1))
+        directory = self._incoming / secrets.token_hex(16)
+        self._receiving[directory] = 0
+        draft: IDraft = Draft(directory, lambda place: self._run(place.mkdir, mode=0o700), self._grow)
+        return draft
 
     def keep(self, draft: IDraft, job_id: str, launch: bytes) -> Deferred[Path]:
-        """See L{ISpool.keep} and Note [Keeping a draft]."""
-        return Deferred.fromCoroutine(self._keep(draft.directory, job_id, launch))
+        """See L{ISpool.keep}, Note [Keeping a draft] and Note [Keeping drafts together]."""
+        return Deferred.fromCoroutine(self._keep(draft, job_id, launch))
 
     def discard(self, draft: IDraft) -> Deferred[None]:
         """See L{ISpool.discard} and Note [Keeping a draft]."""
         if draft.directory in self._keeping:
             return succeed(None)
         self.used -= self._receiving.pop(draft.directory, 0)
-        return self._run(files.delete, draft.directory)
+        draft.contents.clear()
+        return self._run(files.delete, draft.directory) if draft.on_disk else succeed(None)
 
     def directory(self, job_id: str) -> Path:
         """See L{ISpool.directory}."""
@@ -146,13 +192,6 @@ class FileSpool(Service):
 
         return self._run(search)
 
-    async def _draft(self, expected: int) -> IDraft:
-        self._see_room_for(max(expected, 1))
-        directory = self._incoming / secrets.token_hex(16)
-        await self._run(directory.mkdir, mode=0o700)
-        self._receiving[directory] = 0
-        return Draft(directory, self._grow)
-
     def _grow(self, directory: Path, size: int) -> None:
         if directory in self._receiving:
             self._see_room_for(size)
@@ -166,16 +205,27 @@ class FileSpool(Service):
                 "Wait until finished jobs pass their retention time, or have the operator raise spool.quota.",
             )
 
-    async def _keep(self, draft: Path, job_id: str, launch: bytes) -> Path:
-        place = self.directory(job_id)
-        self._keeping.add(draft)
+    async def _keep(self, draft: Draft, job_id: str, launch: bytes) -> Path:
+        place, incoming = self.directory(job_id), draft.directory
+        if incoming not in self._receiving:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(incoming))
+        self._keeping.add(incoming)
         try:
-            size = await self._run(files.keep, draft, place, launch)
+            if draft.on_disk:
+                size = await self._run(files.keep, incoming, place, launch)
+            else:
+                size = await self._laying.add([Parcel(place, {**draft.contents, files.LAUNCH: launch})])[0]
         finally:
-            self._keeping.discard(draft)
-        self.used -= self._receiving.pop(draft, 0)
+            self._keeping.discard(incoming)
+        self.used -= self._receiving.pop(incoming, 0)
         self._count(job_id, size)
         return place
+
+    def _lay_down(self, parcels: Sequence[Parcel]) -> Deferred[Sequence[int | Failure]]:
+        def tell(outcomes: Sequence[int | Exception]) -> Sequence[int | Failure]:
+            return [Failure(outcome) if isinstance(outcome, Exception) else outcome for outcome in outcomes]
+
+        return self._run(lay_down, parcels).addCallback(tell)
 
     def _remove(self, job_ids: Collection[str]) -> Deferred[None]:
         return self._run(files.delete_all, {job_id: self.directory(job_id) for job_id in job_ids}).addCallback(self._removed)

@@ -28,13 +28,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from modabatchd.errors import BundleError, QueueAway
 from modabatchd.queue.absence import Absences
-from modabatchd.queue.bundle import BundleLimits, BundleSummary, inspect
+from modabatchd.queue.bundle import BundleLimits, inspect
 from modabatchd.queue.form import SubmissionForm
 from modabatchd.queue.interfaces import IDraft, IQueue, ISpool, Refusal, Ticket
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState
@@ -134,8 +134,7 @@ class Submission:
 
     async def _accept(self, draft: IDraft, form: SubmissionForm) -> Job:
         try:
-            await self._inspect(draft)
-            request = self._request(form, has_input=(draft.directory / "input").exists())
+            request = self._request(form, has_input=await self._inspect(draft))
             await self._spool.keep(draft, request.id, _launch(request, form))
         except BaseException:
             await self._spool.discard(draft)
@@ -173,18 +172,19 @@ class Submission:
         self._doubtful.discard(job_id)
         return [] if job is None else [job]
 
-    async def _inspect(self, draft: IDraft) -> None:
-        bundle = draft.directory / "bundle.tar.gz"
+    def _inspect(self, draft: IDraft) -> Deferred[bool]:
+        """Check the bundle.  @return: whether there is an input beside it."""
 
-        def inspect_file() -> BundleSummary:
-            if not bundle.exists():
+        def inspect_files() -> bool:
+            if not draft.holds("bundle.tar.gz"):
                 raise BundleError(
                     "missing", "The request has no job-bundle.", "Send one: 'curl -F job-bundle=@job.tar.gz URL'."
                 )
-            with bundle.open("rb") as packed:
-                return inspect(packed, self._limits)
+            with draft.read("bundle.tar.gz") as packed:
+                inspect(packed, self._limits)
+            return draft.holds("input")
 
-        await self._inspectors.run(inspect_file)
+        return self._inspectors.run(inspect_files)
 
     def _request(self, form: SubmissionForm, has_input: bool) -> JobRequest:
         return JobRequest(

@@ -1,5 +1,10 @@
 """
-Files of a draft that are written while their bytes arrive.
+Files of a draft, taken while their bytes arrive.
+
+Note [Small forms]
+==================
+Most forms are small, and a directory made and a file written for each of them would cost more than all else.  So nothing is
+written before a block is full, and what is complete before that goes into the draft as it is.
 
 Note [Slow disks]
 =================
@@ -20,10 +25,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from modabatchd.errors import NoSpace
+from modabatchd.queue.interfaces import IDraft
 from modabatchd.workers import IWorkers
 
 #: Bytes that are written at once.
 _BLOCK: Final = 1 << 20
+#: Bytes of a form that needs no directory.  See Note [Small forms].
+_SMALL: Final = 1 << 18
 #: Bytes waiting, from which on the client waits, and below which it may send again.
 _HIGH: Final = 3 << 20
 _LOW: Final = 1 << 20
@@ -31,7 +39,7 @@ _LOW: Final = 1 << 20
 
 class Gathering:
     """
-    Writes files into a directory; see Note [Slow disks].
+    Puts files into a draft, or writes them into its directory; see Note [Slow disks] and Note [Small forms].
 
     @ivar full: whether more is waiting than should be.
     """
@@ -44,19 +52,20 @@ class Gathering:
         self._workers = workers
         self._changed = changed
         self._failed = failed
+        self._draft: IDraft | None = None
         self._directory: Path | None = None
         self._blocks: deque[tuple[str, bytearray]] = deque()
         self._files: dict[str, int] = {}
         self._waiting = 0
+        self._opened = False
         self._writing = False
         self._closing: Deferred[None] | None = None
         self._broken = False
         self.full = False
 
-    def begin(self, directory: Path) -> None:
-        """What was gathered, and what comes, goes here."""
-        self._directory = directory
-        self._go_on()
+    def begin(self, draft: IDraft) -> None:
+        """What comes goes there.  To be called before anything comes."""
+        self._draft = draft
 
     def add(self, name: str, data: bytes) -> None:
         """Append to a file; adding nothing makes an empty one."""
@@ -71,6 +80,8 @@ class Gathering:
         """Write what waits; fires when all is written and the files are closed, unless L{drop} is called before."""
         closing: Deferred[None] = Deferred()
         self._closing = closing
+        if not self._opened and self._waiting <= _SMALL:
+            self._put()
         self._go_on()
         return closing
 
@@ -83,9 +94,8 @@ class Gathering:
     def _go_on(self) -> None:
         if self._writing:
             return
-        if self._directory is not None and self._due():
-            name, block = self._blocks.popleft()
-            self._write(self._directory / name, block)
+        if self._due():
+            self._write_next()
         elif self._closing is not None and not self._blocks:
             self._finish(self._closing)
 
@@ -93,6 +103,25 @@ class Gathering:
         """Whether there is a block that nothing will be added to, or that is large enough."""
         many = len(self._blocks) > 1 or self._closing is not None
         return bool(self._blocks) and (many or len(self._blocks[0][1]) >= _BLOCK)
+
+    def _put(self) -> None:
+        while self._blocks and self._draft is not None:
+            name, block = self._blocks.popleft()
+            self._draft.put(name, bytes(block))
+
+    def _write_next(self) -> None:
+        """Write a block, or make the directory for it first."""
+        if self._directory is not None:
+            name, block = self._blocks.popleft()
+            self._write(self._directory / name, block)
+        elif self._draft is not None:
+            self._opened = self._writing = True
+            self._draft.open().addCallbacks(self._have, self._fail)
+
+    def _have(self, directory: Path) -> None:
+        self._writing = False
+        self._directory = directory
+        self._go_on()
 
     def _write(self, path: Path, block: bytearray) -> None:
         self._writing = True
@@ -115,6 +144,9 @@ class Gathering:
 
     def _finish(self, closing: Deferred[None]) -> None:
         self._closing = None
+        if not self._opened:
+            closing.callback(None)
+            return
         self._writing = True
         self._workers.run(self._close).addBoth(lambda _: self._closed(closing))
 

@@ -4,7 +4,7 @@ A submission that arrives.
 Note [Whose is the draft]
 =========================
 The draft belongs to the upload until its files are complete and a handler has taken it with L{Upload.finished}; until then
-whatever goes wrong (the form, the disk, the client) discards it, also when it is made only after that.  Once it has been
+whatever goes wrong (the form, the disk, the client) discards it.  Once it has been
 handed out it is the handler's alone, and L{Upload.abort} leaves it be.
 """
 
@@ -62,7 +62,6 @@ class Upload:
         self._flow: IFlow | None = None
         self._draft: IDraft | None = None
         self._expected = head.length or 0
-        self._early = 0
         self._problem: Failure | None = None
         self._complete = False
         self._handed_out = False
@@ -71,12 +70,17 @@ class Upload:
     def begin(self, flow: IFlow) -> None:
         """See L{IBody.begin}."""
         self._flow = flow
-        self._spool.draft(self._expected).addCallbacks(self._have, self._fail)
+        try:
+            self._draft = self._spool.draft(self._expected)
+        except Exception:
+            self._fail(Failure())
+        else:
+            self._gathering.begin(self._draft)
 
     def write(self, data: bytes) -> None:
         """See L{IBody.write}."""
-        if self._problem is None:
-            self._count(len(data))
+        if self._problem is None and self._draft is not None:
+            self._draft.grow(len(data))
             for event in self._parser.feed(data):
                 self._form.take(event)
 
@@ -106,27 +110,6 @@ class Upload:
         self._waiter = waiter
         self._hand_out()
         return waiter
-
-    def _have(self, draft: IDraft) -> None:
-        if self._problem is not None:
-            self._spool.discard(draft)
-            return
-        self._draft = draft
-        try:
-            draft.grow(self._early)
-        except Exception:
-            self._fail(Failure())
-        else:
-            self._gathering.begin(draft.directory)
-            # A form without files may be complete by now.
-            self._hand_out()
-
-    def _count(self, size: int) -> None:
-        """So much more of the spool is used; a draft that is not there yet is told later."""
-        if self._draft is None:
-            self._early += size
-        else:
-            self._draft.grow(size)
 
     def _throttle(self, full: bool) -> None:
         if self._flow is not None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
-from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from modabatchd.errors import NoSpace, UnknownArtifact
@@ -23,14 +21,29 @@ class Make(Protocol):
     def __call__(self, quota: int = 1 << 30, name: str = "") -> Any: ...
 
 
-def received(spool: Any, bundle: bytes = b"a bundle", input: bytes | None = None) -> Any:
-    """A draft whose bytes have arrived."""
-    draft = now(spool.draft())
+def received(spool: Any, bundle: bytes = b"a bundle", input: bytes | None = None, large: bool = False) -> Any:
+    """A draft whose bytes have arrived; as a large one it is in its directory, not in memory."""
+    draft = spool.draft()
+    directory = now(draft.open()) if large else None
     for name, content in {"bundle.tar.gz": bundle, "input": input}.items():
         if content is not None:
             draft.grow(len(content))
-            (draft.directory / name).write_bytes(content)
+            if directory is None:
+                draft.put(name, content)
+            else:
+                (directory / name).write_bytes(content)
     return draft
+
+
+def content(draft: Any, name: str) -> bytes:
+    """A file that has arrived."""
+    with draft.read(name) as file:
+        return bytes(file.read())
+
+
+def there(draft: Any) -> bool:
+    """Whether anything of a draft is left."""
+    return bool(draft.holds("bundle.tar.gz") or draft.directory.exists())
 
 
 def kept(spool: Any, bundle: bytes = b"a bundle", launch: bytes = b"a launch") -> str:
@@ -39,9 +52,10 @@ def kept(spool: Any, bundle: bytes = b"a bundle", launch: bytes = b"a launch") -
     return job_id
 
 
-def refuses(waiting: Deferred[Any] | Coroutine[Any, Any, Any]) -> bool:
+def refuses(spool: Any, expected: int = 0) -> bool:
+    """Whether it takes no draft."""
     try:
-        now(waiting)
+        spool.draft(expected)
     except NoSpace as problem:
         assert problem.cause
         assert problem.cure
@@ -55,42 +69,48 @@ class SpoolContract:
     def test_interface(self, make: Make) -> None:
         spool = make()
         assert verifyObject(ISpool, spool)
-        assert verifyObject(IDraft, now(spool.draft()))
+        assert verifyObject(IDraft, spool.draft())
 
-    def test_what_was_kept_is_in_the_directory_of_the_job(self, make: Make) -> None:
+    @pytest.mark.parametrize("large", [False, True])
+    def test_what_was_kept_is_in_the_directory_of_the_job(self, make: Make, large: bool) -> None:
         spool = make()
         job_id = str(uuid4())
-        draft = received(spool, b"a bundle", b"an input")
+        draft = received(spool, b"a bundle", b"an input", large)
         directory = now(spool.keep(draft, job_id, b"a launch"))
         assert directory == spool.directory(job_id)
         content = {path.name: path.read_bytes() for path in directory.iterdir()}
         assert content == {"bundle.tar.gz": b"a bundle", "input": b"an input", "launch.sh": b"a launch"}
         assert not draft.directory.exists()
 
-    def test_drafts_are_apart(self, make: Make) -> None:
+    @pytest.mark.parametrize("large", [False, True])
+    def test_drafts_are_apart(self, make: Make, large: bool) -> None:
         spool = make()
-        first, second = received(spool, b"first"), received(spool, b"second")
-        assert (first.directory / "bundle.tar.gz").read_bytes() == b"first"
+        first, second = received(spool, b"first", large=large), received(spool, b"second", large=large)
+        assert content(first, "bundle.tar.gz") == b"first"
         now(spool.discard(first))
-        assert (second.directory / "bundle.tar.gz").read_bytes() == b"second"
+        assert content(second, "bundle.tar.gz") == b"second"
+        assert not second.holds("input")
 
-    def test_discard_is_idempotent(self, make: Make) -> None:
+    @pytest.mark.parametrize("large", [False, True])
+    def test_discard_is_idempotent(self, make: Make, large: bool) -> None:
         spool = make()
-        draft = received(spool)
+        draft = received(spool, large=large)
         now(spool.discard(draft))
         now(spool.discard(draft))
-        assert not draft.directory.exists()
+        assert not there(draft)
 
-    def test_discard_leaves_what_was_kept(self, make: Make) -> None:
+    @pytest.mark.parametrize("large", [False, True])
+    def test_discard_leaves_what_was_kept(self, make: Make, large: bool) -> None:
         spool = make()
-        draft = received(spool)
+        draft = received(spool, large=large)
         directory = now(spool.keep(draft, str(uuid4()), b""))
         now(spool.discard(draft))
         assert (directory / "bundle.tar.gz").exists()
 
-    def test_what_was_kept_survives_a_restart_and_drafts_do_not(self, make: Make) -> None:
+    @pytest.mark.parametrize("large", [False, True])
+    def test_what_was_kept_survives_a_restart_and_drafts_do_not(self, make: Make, large: bool) -> None:
         spool = make(name="same")
-        draft, job_id = received(spool), kept(spool)
+        draft, job_id = received(spool, large=large), kept(spool)
         again = make(name="same")
         assert (again.directory(job_id) / "launch.sh").exists()
         assert not draft.directory.exists()
@@ -123,7 +143,7 @@ class SpoolContract:
 
     def test_an_upload_cannot_outgrow_the_quota(self, make: Make) -> None:
         spool = make(quota=100)
-        first, second = now(spool.draft()), now(spool.draft())
+        first, second = spool.draft(), spool.draft()
         first.grow(60)
         second.grow(40)
         with pytest.raises(NoSpace):
@@ -134,19 +154,19 @@ class SpoolContract:
     def test_a_used_up_quota_refuses_drafts(self, make: Make) -> None:
         spool = make(quota=100)
         job_id = kept(spool, bytes(60), bytes(40))
-        assert refuses(spool.draft())
+        assert refuses(spool)
         now(spool.remove([job_id]))
-        assert not refuses(spool.draft())
+        assert not refuses(spool)
 
     def test_what_cannot_fit_is_refused_early(self, make: Make) -> None:
         spool = make(quota=100)
-        assert refuses(spool.draft(101))
-        assert not refuses(spool.draft(100))
+        assert refuses(spool, 101)
+        assert not refuses(spool, 100)
         kept(spool, bytes(50), b"")
-        assert refuses(spool.draft(51))
+        assert refuses(spool, 51)
 
     def test_a_quota_of_nothing_takes_nothing(self, make: Make) -> None:
-        assert refuses(make(quota=0).draft())
+        assert refuses(make(quota=0))
 
     def test_a_draft_that_is_over_grows_no_more(self, make: Make) -> None:
         spool = make(quota=100)
@@ -155,7 +175,7 @@ class SpoolContract:
         now(spool.keep(taken, str(uuid4()), b""))
         discarded.grow(1000)
         taken.grow(1000)
-        now(spool.draft()).grow(90)
+        spool.draft().grow(90)
 
     def test_results_count_once_however_often_they_are_settled(self, make: Make) -> None:
         spool = make(quota=100, name="same")
@@ -163,26 +183,26 @@ class SpoolContract:
         spool.artifact(job_id, "stdout").write_bytes(bytes(30))
         for _ in range(3):
             now(spool.settle(job_id))
-        assert refuses(spool.draft(41))
-        assert not refuses(spool.draft(40))
+        assert refuses(spool, 41)
+        assert not refuses(spool, 40)
         again = make(quota=100, name="same")
         now(again.settle(job_id))
-        assert refuses(again.draft(41))
-        assert not refuses(again.draft(40))
+        assert refuses(again, 41)
+        assert not refuses(again, 40)
 
     def test_what_was_kept_counts_after_a_restart(self, make: Make) -> None:
         job_id = kept(make(name="same"), bytes(60), bytes(40))
         spool = make(quota=100, name="same")
-        assert refuses(spool.draft())
+        assert refuses(spool)
         now(spool.remove([job_id]))
-        assert not refuses(spool.draft(100))
+        assert not refuses(spool, 100)
 
     def test_removed_twice_is_freed_once(self, make: Make) -> None:
         spool = make(quota=100)
         first, _ = kept(spool, bytes(50), b""), kept(spool, bytes(50), b"")
         now(spool.remove([first, first]))
         now(spool.remove([first]))
-        assert refuses(spool.draft(51))
+        assert refuses(spool, 51)
 
     def test_unchanged_tells_jobs_by_their_age(self, make: Make) -> None:
         spool = make()
@@ -191,3 +211,19 @@ class SpoolContract:
         received(spool)
         assert list(now(spool.unchanged(FUTURE))) == [job_id]
         assert list(now(spool.unchanged(0.0))) == []
+
+    def test_drafts_that_are_kept_together(self, make: Make) -> None:
+        spool = make(quota=1000)
+        drafts = {str(uuid4()): received(spool, b"bundle %d" % number) for number in range(20)}
+        keeping = [spool.keep(draft, job_id, b"") for job_id, draft in drafts.items()]
+        for number, (job_id, done) in enumerate(zip(drafts, keeping, strict=True)):
+            assert now(done) == spool.directory(job_id)
+            assert (spool.directory(job_id) / "bundle.tar.gz").read_bytes() == b"bundle %d" % number
+
+    @pytest.mark.parametrize("large", [False, True])
+    def test_a_draft_that_was_discarded_cannot_be_kept(self, make: Make, large: bool) -> None:
+        spool = make()
+        draft = received(spool, large=large)
+        now(spool.discard(draft))
+        with pytest.raises(FileNotFoundError):
+            now(spool.keep(draft, str(uuid4()), b""))

@@ -28,6 +28,7 @@ from modabatchd.rest.respond import respond, respond_problem
 from modabatchd.rest.site import Site
 from modabatchd.rest.upload import Upload
 from modabatchd.workers import ThreadWorkers
+from tests.contracts.spool import content
 
 MIB = 1 << 20
 LIMIT = 64 * MIB
@@ -77,7 +78,9 @@ class Front(Resource):
         except Exception as error:
             respond_problem(request, error)
             return
-        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in received.draft.directory.iterdir()}
+        draft = received.draft
+        names = [name for name in ("bundle.tar.gz", "input") if draft.holds(name)]
+        files = {name: hashlib.sha256(content(draft, name)).hexdigest() for name in names}
         await self.spool.discard(received.draft)
         respond(request, 201, "application/json", msgspec.json.encode({"fields": received.fields, "files": files}))
 

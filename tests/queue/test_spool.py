@@ -18,7 +18,7 @@ from modabatchd.errors import NoSpace, StartupError
 from modabatchd.queue import files
 from modabatchd.queue.spool import FileSpool
 from modabatchd.workers import IWorkers
-from tests.contracts.spool import FUTURE, Make, SpoolContract, kept, received, refuses
+from tests.contracts.spool import FUTURE, Make, SpoolContract, kept, received, refuses, there
 from tests.deferreds import now
 from tests.run_now import RunNow
 
@@ -82,7 +82,7 @@ def open_umask() -> Iterator[None]:
 @pytest.mark.usefixtures("open_umask")
 def test_nobody_else_can_read(tmp_path: Path) -> None:
     spool = started(tmp_path / "spool")
-    received(spool, b"a bundle", b"an input")
+    received(spool, b"a bundle", b"an input", large=True)
     kept(spool)
     places = [path for path in (tmp_path / "spool").rglob("*") if path.is_dir()]
     assert len(places) == 5
@@ -91,9 +91,12 @@ def test_nobody_else_can_read(tmp_path: Path) -> None:
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in jobs} == {"bundle.tar.gz": 0o600, "launch.sh": 0o600}
 
 
-def test_files_and_then_directories_are_synced_before_a_job_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("large", [False, True])
+def test_files_and_then_directories_are_synced_before_a_job_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
     spool = started(tmp_path)
-    draft = received(spool, b"a bundle", b"an input")
+    draft = received(spool, b"a bundle", b"an input", large)
     steps: list[str] = []
     fsync, rename = os.fsync, Path.rename
 
@@ -109,15 +112,17 @@ def test_files_and_then_directories_are_synced_before_a_job_is_kept(tmp_path: Pa
     monkeypatch.setattr(Path, "rename", note_rename)
     now(spool.keep(draft, JOB, b"a launch"))
     assert sorted(steps[:3]) == ["sync bundle.tar.gz", "sync input", "sync launch.sh"]
-    assert steps[3:] == [f"sync {draft.directory.name}", "sync jobs", "rename", f"sync {JOB[:2]}", "sync incoming"]
+    renamed = [f"sync {draft.directory.name}", "sync jobs", "rename", f"sync {JOB[:2]}", "sync incoming"]
+    assert steps[3:] == (renamed if large else [f"sync {JOB}", f"sync {JOB[:2]}", "sync jobs"])
 
 
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("problem", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_keeps_nothing_and_can_be_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: int, large: bool
 ) -> None:
     spool = started(tmp_path, quota=100)
-    draft = received(spool, bytes(50))
+    draft = received(spool, bytes(50), large=large)
 
     def full(path: Path) -> None:
         raise OSError(problem, os.strerror(problem))
@@ -134,31 +139,64 @@ def test_a_full_disk_keeps_nothing_and_can_be_tried_again(
 
 def test_another_error_of_the_disk_is_told_as_it_is(tmp_path: Path) -> None:
     spool = started(tmp_path)
-    draft = received(spool)
-    now(spool.discard(draft))
-    with pytest.raises(FileNotFoundError):
-        now(spool.keep(draft, JOB, b""))
+    (tmp_path / "jobs" / JOB[:2]).touch()
+    for large in (False, True):
+        with pytest.raises((NotADirectoryError, FileExistsError)):
+            now(spool.keep(received(spool, large=large), JOB, b""))
 
 
-def test_a_job_never_takes_the_place_of_another(tmp_path: Path) -> None:
+def test_of_many_that_are_kept_together_one_alone_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with it, and whenever: another job's directory is in its way, or its file cannot be synced."""
+    spool = started(tmp_path)
+    spool._workers = slow = Slow()
+    ids = [JOB[:-2] + f"{number:02}" for number in range(10)]
+    other = spool.directory(ids[3])
+    other.mkdir(parents=True)
+    sync = files.sync
+
+    def broken(path: Path) -> None:
+        if path.parent.name == ids[7]:
+            raise OSError(errno.EIO, "Input/output error")
+        sync(path)
+
+    monkeypatch.setattr(files, "sync", broken)
+    first = spool.keep(received(spool), str(JOB), b"")
+    keeping = {job_id: spool.keep(received(spool), job_id, b"") for job_id in ids}
+    slow.tell()
+    assert now(first)
+    assert len(slow.waiting) == 1
+    slow.tell()
+    with pytest.raises(FileExistsError):
+        now(keeping.pop(ids[3]))
+    with pytest.raises(OSError, match="Input/output"):
+        now(keeping.pop(ids[7]))
+    assert list(other.iterdir()) == []
+    assert not spool.directory(ids[7]).exists()
+    assert all((now(done) / "bundle.tar.gz").exists() for done in keeping.values())
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_job_never_takes_the_place_of_another(tmp_path: Path, large: bool) -> None:
     spool = started(tmp_path)
     now(spool.keep(received(spool, b"first"), JOB, b""))
-    second = received(spool, b"second")
-    with pytest.raises(OSError, match="not empty"):
+    second = received(spool, b"second", large=large)
+    with pytest.raises(OSError, match="not empty" if large else "exists"):
         now(spool.keep(second, JOB, b""))
     assert (spool.directory(JOB) / "bundle.tar.gz").read_bytes() == b"first"
     now(spool.discard(second))
     assert not second.directory.exists()
 
 
-def test_a_draft_that_is_just_being_kept_is_not_discarded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("large", [False, True])
+def test_a_draft_that_is_just_being_kept_is_not_discarded(tmp_path: Path, large: bool) -> None:
     spool = started(tmp_path)
-    draft = received(spool)
+    draft = received(spool, large=large)
     spool._workers = slow = Slow()
     keeping = spool.keep(draft, JOB, b"")
-    draft.directory.mkdir()
+    if large:
+        draft.directory.mkdir()
     now(spool.discard(draft))
-    assert draft.directory.exists()
+    assert there(draft)
     slow.tell()
     assert (now(keeping) / "bundle.tar.gz").exists()
 
@@ -168,7 +206,7 @@ def test_keeping_counts_all_the_time(tmp_path: Path) -> None:
     draft = received(spool, bytes(100))
     spool._workers = slow = Slow()
     spool.keep(draft, JOB, b"")
-    assert refuses(spool.draft())
+    assert refuses(spool)
     slow.tell()
     assert spool.used == 100
 

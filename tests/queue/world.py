@@ -144,10 +144,10 @@ class World:
         self.woken += 1
 
     def draft(self, bundle: bytes | None = None, input: bytes | None = None) -> IDraft:
-        draft: IDraft = now(self.spool.draft())
-        (draft.directory / "bundle.tar.gz").write_bytes(pack(RUN) if bundle is None else bundle)
+        draft: IDraft = self.spool.draft()
+        draft.put("bundle.tar.gz", pack(RUN) if bundle is None else bundle)
         if input is not None:
-            (draft.directory / "input").write_bytes(input)
+            draft.put("input", input)
         return draft
 
     def accept(self, **form: Any) -> Job:
@@ -201,5 +201,6 @@ class World:
         """What the services complained of."""
         return [event["log_format"] for event in events if event["log_level"] >= LogLevel.warn]
 
-    def incoming(self) -> list[Path]:
-        return list((self._directory / "spool" / "incoming").iterdir())
+    def incoming(self) -> int:
+        """How many drafts there are, in memory or on the disk."""
+        return len(self.real_spool._receiving)

@@ -14,6 +14,7 @@ from modabatchd.rest.front import Head
 from modabatchd.rest.interfaces import IFlow
 from modabatchd.rest.upload import Received, Upload
 from modabatchd.workers import IWorkers
+from tests.contracts.spool import content
 from tests.deferreds import now
 from tests.rest.in_memory import BOUNDARY
 from tests.run_now import RunNow
@@ -83,8 +84,10 @@ class Place:
         return now(upload.finished())
 
     def left(self) -> list[Path]:
-        return list(self.incoming.iterdir())
+        """The directories of the drafts that there are, in memory or on the disk."""
+        return sorted({*self.spool._receiving, *self.incoming.iterdir()})
 
 
 def files(received: Received) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in received.draft.directory.iterdir()}
+    draft = received.draft
+    return {name: content(draft, name) for name in ("bundle.tar.gz", "input") if draft.holds(name)}

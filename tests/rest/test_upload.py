@@ -24,6 +24,7 @@ from tests.rest.wire import Wire, problem
 from tests.run_now import RunNow
 
 MIB = 1 << 20
+LARGE = b"B" * (MIB // 2)
 
 
 @pytest.fixture
@@ -45,8 +46,23 @@ def test_a_form_becomes_a_draft_and_texts(place: Place) -> None:
 
 
 def test_the_files_are_for_nobody_else(place: Place) -> None:
-    received = place.receive(multipart({}, {"job-bundle": b"B"}))
+    received = place.receive(multipart({}, {"job-bundle": b"B" * MIB}))
     assert (received.draft.directory / "bundle.tar.gz").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("size", "on_disk"), [(0, False), (MIB // 4, False), (MIB // 4 + 1, True), (3 * MIB + 1, True)])
+def test_a_small_form_needs_no_directory(place: Place, size: int, on_disk: bool) -> None:
+    content = os.urandom(size)
+    received = place.receive(multipart({}, {"job-bundle": content}))
+    assert received.draft.directory.exists() == on_disk
+    assert files(received) == {"bundle.tar.gz": content}
+
+
+def test_a_form_with_a_large_file_is_on_the_disk_as_a_whole(place: Place) -> None:
+    content = os.urandom(2 * MIB)
+    received = place.receive(multipart({}, {"job-bundle": b"B", "job-input": content}))
+    assert {path.name for path in received.draft.directory.iterdir()} == {"bundle.tar.gz", "input"}
+    assert files(received) == {"bundle.tar.gz": b"B", "input": content}
 
 
 CONTENT = st.binary(max_size=300)
@@ -77,7 +93,7 @@ def test_both_encodings_arrive_byte_for_byte(
 
 def test_no_bundle(place: Place) -> None:
     received = place.receive(b"job-name=x", ENCODED)
-    assert not (received.draft.directory / "bundle.tar.gz").exists()
+    assert not received.draft.holds("bundle.tar.gz")
     assert files(received) == {}
 
 
@@ -152,7 +168,7 @@ def test_what_is_no_form_is_refused_before_there_is_a_draft(place: Place) -> Non
 
 def complete(place: Place, workers: IWorkers | None = None) -> Upload:
     upload = place.upload(workers=workers)
-    upload.write(multipart({}, {"job-bundle": b"B"}))
+    upload.write(multipart({}, {"job-bundle": LARGE}))
     upload.end()
     return upload
 
@@ -220,32 +236,20 @@ def test_files_are_complete_before_they_are_handed_out(place: Place) -> None:
     waiting = upload.finished()
     assert not waiting.called
     workers.all()
-    assert files(now(waiting)) == {"bundle.tar.gz": b"B"}
+    assert files(now(waiting)) == {"bundle.tar.gz": LARGE}
 
 
-# A draft that comes later
+# A directory that comes later
 
 
-def test_the_client_may_send_before_there_is_a_draft(tmp_path: Path) -> None:
+def test_the_client_may_send_before_there_is_a_directory(tmp_path: Path) -> None:
     spooling = Held()
     place = Place(tmp_path, spooling)
     upload = complete(place)
     waiting = upload.finished()
     assert not waiting.called
     spooling.all()
-    assert files(now(waiting)) == {"bundle.tar.gz": b"B"}
-
-
-def test_a_form_without_files_may_be_complete_before_there_is_a_draft(tmp_path: Path) -> None:
-    spooling = Held()
-    place = Place(tmp_path, spooling)
-    upload = place.upload(ENCODED)
-    upload.write(b"job-name=x")
-    upload.end()
-    finished = upload.finished()
-    assert not finished.called
-    spooling.all()
-    assert now(finished).fields == (("job-name", "x"),)
+    assert files(now(waiting)) == {"bundle.tar.gz": LARGE}
 
 
 def test_what_arrives_counts_against_the_quota(tmp_path: Path) -> None:
@@ -266,10 +270,10 @@ def test_a_flood_of_empty_fields_is_refused(place: Place) -> None:
         upload.write(b"&" * 65536)
 
 
-def test_a_draft_that_comes_too_late_is_discarded(tmp_path: Path) -> None:
+def test_a_directory_that_comes_too_late_is_deleted(tmp_path: Path) -> None:
     spooling = Held()
     place = Place(tmp_path, spooling)
-    place.upload().abort()
+    complete(place).abort()
     spooling.all()
     assert place.left() == []
 
