@@ -44,7 +44,7 @@ class Gathering(Generic[T, R]):
 
     def __init__(
         self,
-        send: Callable[[Sequence[T]], Deferred[Sequence[R | Failure]]],
+        send: Callable[[Sequence[T]], Deferred[Sequence[R]]],
         limit: int,
         kind: Callable[[T], object] = _alike,
         hopeless: Callable[[BaseException], bool] = _alone,

@@ -2,19 +2,33 @@
 The small files of many jobs, written and synced together.  Blocking; knows nothing of Twisted.
 
 See Note [Keeping drafts together] in L{modabatchd.queue.spool}.
+
+Note [Whose error it is]
+========================
+C{syncfs} tells of an error, but not of whose, and before Linux 5.8 it tells of none.  So after an error, and on an older
+kernel, every file is synced by itself.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
 from modabatchd.errors import NoSpace
 from modabatchd.queue import files
+
+_LIBRARY: Final[Any] = ctypes.CDLL(None, use_errno=True)
+_RELEASE: Final = tuple(map(int, re.findall(r"[0-9]+", platform.release())[:2]))
+#: Whether one call syncs a whole file system.  See Note [Whose error it is].
+_TELLS: Final = platform.system() == "Linux" and _RELEASE >= (5, 8) and hasattr(_LIBRARY, "syncfs")
 
 
 class Parcel(msgspec.Struct, frozen=True):
@@ -31,12 +45,21 @@ def lay_down(parcels: Sequence[Parcel]) -> list[int | Exception]:
     @return: for each the bytes in it, or what was in its way; of that one nothing is left then.
     """
     outcomes: list[int | Exception] = [sum(map(len, parcel.contents.values())) for parcel in parcels]
-    for step in (_write, _sync):
-        _attempt(step, parcels, outcomes)
-    shelves = {parcel.place.parent for parcel, outcome in zip(parcels, outcomes, strict=True) if isinstance(outcome, int)}
-    for directory in (*shelves, *{shelf.parent for shelf in shelves}):
-        files.sync(directory)
+    # Errors are told of what happens after this has been opened.
+    descriptor = os.open(parcels[0].place.parents[1], os.O_RDONLY)
+    try:
+        _attempt(_write, parcels, outcomes)
+        if not sync_file_system(descriptor):
+            _attempt(_sync, parcels, outcomes)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     return outcomes
+
+
+def sync_file_system(descriptor: int) -> bool:
+    """Have all of a file system on the disk.  @return: whether it is for sure.  See Note [Whose error it is]."""
+    return _TELLS and _LIBRARY.syncfs(descriptor) == 0
 
 
 def _attempt(step: Callable[[Parcel], None], parcels: Sequence[Parcel], outcomes: list[int | Exception]) -> None:
@@ -72,6 +95,7 @@ def _sync(parcel: Parcel) -> None:
         for name in parcel.contents:
             files.sync(parcel.place / name)
         files.sync(parcel.place)
+        files.sync(parcel.place.parent)
 
 
 def _make(place: Path) -> None:

@@ -10,9 +10,10 @@ meantime, because the client has gone; a draft that is just being kept is theref
 
 Note [Keeping drafts together]
 ==============================
-A small submission waits in memory, and is written to its place under C{jobs/} at once: a crash before its job is recorded leaves
-a stray there, as it does with a large one.  Those that come while others are written and synced are written next, all of them,
-and then synced: the first sync takes most of what the others need along.
+A small submission waits in memory, and is written to its place under C{jobs/} at once: a crash before its job is recorded
+leaves a stray there, as it does with a large one.  Those that come while others are written are the next to be written, all
+of them; then the whole file system is synced, once.  That takes as long as one commit of its journal, where files and
+directories synced one by one would wait for many, each behind those of all other programs.
 
 Note [Counting]
 ===============
@@ -30,7 +31,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock, succeed
@@ -154,10 +155,13 @@ class FileSpool(Service):
 
     def keep(self, draft: IDraft, job_id: str, launch: bytes) -> Deferred[Path]:
         """See L{ISpool.keep}, Note [Keeping a draft] and Note [Keeping drafts together]."""
-        return Deferred.fromCoroutine(self._keep(draft, job_id, launch))
+        return Deferred.fromCoroutine(self._keep(_own(draft), job_id, launch))
 
     def discard(self, draft: IDraft) -> Deferred[None]:
         """See L{ISpool.discard} and Note [Keeping a draft]."""
+        return self._discard(_own(draft))
+
+    def _discard(self, draft: Draft) -> Deferred[None]:
         if draft.directory in self._keeping:
             return succeed(None)
         self.used -= self._receiving.pop(draft.directory, 0)
@@ -221,7 +225,7 @@ class FileSpool(Service):
         self._count(job_id, size)
         return place
 
-    def _lay_down(self, parcels: Sequence[Parcel]) -> Deferred[Sequence[int | Failure]]:
+    def _lay_down(self, parcels: Sequence[Parcel]) -> Deferred[Sequence[Any]]:
         def tell(outcomes: Sequence[int | Exception]) -> Sequence[int | Failure]:
             return [Failure(outcome) if isinstance(outcome, Exception) else outcome for outcome in outcomes]
 
@@ -262,3 +266,10 @@ class FileSpool(Service):
                 return work(*args, **kwargs)
 
         return self._workers.run(guarded)
+
+
+def _own(draft: IDraft) -> Draft:
+    """What L{FileSpool.draft} made."""
+    if not isinstance(draft, Draft):
+        raise TypeError(f"{draft!r} is of another spool")
+    return draft

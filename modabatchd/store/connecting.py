@@ -9,6 +9,12 @@ commit in another order than they took their numbers, and whoever pages through 
 job that appears late.  So it gets one writer as well: jobs appear in the order of C{seq}.  Reads have connections of
 their own, so no list waits for a commit.
 
+Note [Soon durable]
+===================
+What can be found out again need not wait for the disk.  SQLite in its NORMAL mode writes such a transaction to its journal
+and does not sync it; the next one that is synced takes along what stands before it, and a crash of the machine cuts the journal
+between two transactions, never within one.  PostgreSQL does the same with C{synchronous_commit} off.
+
 Note [Ends of a connection]
 ===========================
 A server that is gone without a word, with its machine or its network, leaves a connection that waits for hours.  Keepalives
@@ -54,6 +60,9 @@ _SESSION: Final[Mapping[str, int]] = {
 #: Milliseconds after which PostgreSQL ends a statement of the daemon: before the caller has lost patience.
 _LONGEST_STATEMENT: Final[Mapping[str, int]] = {"statement_timeout": 15_000}
 
+#: The option of an engine that L{soon} makes.
+_SOON: Final = "modabatchd_soon"
+
 
 def read_url(text: str) -> URL:
     """
@@ -88,10 +97,17 @@ def to_prepare(url: URL) -> Engine:
 def to_write(url: URL) -> Engine:
     """Transactions like those of L{to_prepare}, in a database that is known to be ours.  See Note [One writer]."""
     if url.drivername != "sqlite":
-        return _postgresql(url, {**_SESSION, **_LONGEST_STATEMENT}, pool_pre_ping=True)
+        engine = _postgresql(url, {**_SESSION, **_LONGEST_STATEMENT}, pool_pre_ping=True)
+        event.listen(engine, "begin", _begin_soon)
+        return engine
     engine = _locking(url)
     event.listen(engine, "connect", _write_ahead)
     return engine
+
+
+def soon(engine: Engine) -> Engine:
+    """What L{to_write} gave, with the same connection, for transactions as in Note [Soon durable]."""
+    return engine.execution_options(**{_SOON: True})
 
 
 def to_read(url: URL) -> Engine:
@@ -144,7 +160,6 @@ def _locking(url: URL) -> Engine:
 def _set_up(connection: sqlite3.Connection, _: Any) -> None:
     # Without it the driver begins transactions on its own, too late and unlocked.
     connection.isolation_level = None
-    connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA journal_size_limit = {_LONGEST_JOURNAL}")
 
@@ -168,7 +183,18 @@ def _follow_indexes(connection: DBAPIConnection, _: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    # It cannot be changed within a transaction.
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if _is_soon(connection) else 'FULL'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_soon(connection: Connection) -> None:
+    if _is_soon(connection):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+
+
+def _is_soon(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get(_SOON))
 
 
 def _unfit(cause: str) -> StartupError:

@@ -57,7 +57,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 class IStore(Interface):
     """
-    What we promised: jobs, their history, and the outbox.  Every write is durable and atomic once its Deferred fires.
+    What we promised: jobs, their history, and the outbox.  Every write is durable and atomic once its Deferred fires, but for
+    L{bind}.
 
     Every method may fail with L{modabatchd.errors.StoreAway}; a write may or may not be there then.
 
@@ -81,7 +82,12 @@ class IStore(Interface):
         """Record jobs that the queue does not have yet, as idle.  An id that is there already is an error of the caller."""
 
     def bind(job_id: str, backend_id: BackendId) -> Deferred[None]:
-        """Record the number that the queue gave a job.  Idempotent."""
+        """
+        Record the number that the queue gave a job.  Idempotent.
+
+        Whoever asks sees it once it fires, but it is not durable before the next write is: should the machine crash, the number
+        is found again in the queue, by the job's id.
+        """
 
     def get(job_id: str) -> Deferred[Job | None]:
         """All about one job, history included."""

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Executable, Row
+from sqlalchemy import Connection, Engine, Executable, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
@@ -32,7 +32,7 @@ from modabatchd.notifications.message import Delivery
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Task
 from modabatchd.store import rows, rows_tasks, statements, statements_tasks
 from modabatchd.store.calls import Calls
-from modabatchd.store.connecting import read_url, to_read, to_write
+from modabatchd.store.connecting import read_url, soon, to_read, to_write
 from modabatchd.store.failures import meaning, unclaimed
 from modabatchd.store.interfaces import IStore, Listed, Progress, Selection
 from modabatchd.store.lines import Lines
@@ -42,6 +42,8 @@ from modabatchd.workers import IWorkers
 
 R = TypeVar("R")
 T = TypeVar("T")
+#: Does the same with many things, and has a result for each.
+Rounds = Callable[[Connection, Sequence[T]], Sequence[R]]
 
 #: How many ids one statement names: databases limit the number of parameters.
 _IDS: Final = 500
@@ -87,8 +89,8 @@ class SQLStore(Service):
         self._pages = Pages()
         self._writes = Calls(clock, "writing", writer, Lines(self._writing).cut, self._pages.forget)
         self._reads = Calls(clock, "reading", readers, Lines(self._reading).cut)
-        self._adding = Gathering(self._rounds(_add_all), _TOGETHER, hopeless=_is_away)
-        self._binding = Gathering(self._rounds(_bind_all), _TOGETHER, hopeless=_is_away)
+        self._adding = Gathering(self._rounds(_add_all, self._writing), _TOGETHER, hopeless=_is_away)
+        self._binding = Gathering(self._rounds(_bind_all, soon(self._writing)), _TOGETHER, hopeless=_is_away)
 
     def hurry(self) -> None:
         """
@@ -188,35 +190,32 @@ class SQLStore(Service):
 
     def write(self, work: Callable[..., R], *args: Any) -> Deferred[R]:
         """Have C{work} called with a connection, and C{args}, in a transaction.  For what else this package stores."""
-        return self._writes.run(self._in_transaction, work, *args)
+        return self._writes.run(self._in_transaction, self._writing, work, *args)
 
     def read(self, convert: Callable[[Sequence[Row[Any]]], R], statement: Executable, **values: Any) -> Deferred[R]:
         """What C{convert} makes of the rows of a statement.  For what else this package stores."""
         return self._reads.run(self._fetch, convert, statement, values)
 
-    def _rounds(
-        self, work: Callable[[Connection, Sequence[T]], Sequence[R]]
-    ) -> Callable[[Sequence[T]], Deferred[Sequence[Any]]]:
+    def _rounds(self, work: Rounds[T, R], engine: Engine) -> Callable[[Sequence[T]], Deferred[Sequence[Any]]]:
         """Have C{work} done for all that waits, in one transaction.  See Note [One of many]."""
-        return lambda things: self._writes.run(self._in_few_transactions, work, things)
+        return lambda things: self._writes.run(self._in_few_transactions, engine, work, things)
 
-    def _in_few_transactions(
-        self, work: Callable[[Connection, Sequence[T]], Sequence[R]], things: Sequence[T]
-    ) -> Sequence[Any]:
+    def _in_few_transactions(self, engine: Engine, work: Rounds[T, R], things: Sequence[T]) -> Sequence[Any]:
         try:
-            return self._in_transaction(work, things)
+            return self._in_transaction(engine, work, things)
         except (StoreAway, NoSpace):
             raise
         except Exception:
             if len(things) == 1:
                 return [Failure()]
         middle = len(things) // 2
-        return [result for half in (things[:middle], things[middle:]) for result in self._in_few_transactions(work, half)]
+        halves = (things[:middle], things[middle:])
+        return [result for half in halves for result in self._in_few_transactions(engine, work, half)]
 
-    def _in_transaction(self, work: Callable[..., R], *args: Any) -> R:
+    def _in_transaction(self, engine: Engine, work: Callable[..., R], *args: Any) -> R:
         if not self._allowed():
             raise unclaimed()
-        with _told(), self._writing.begin() as connection:
+        with _told(), engine.begin() as connection:
             return work(connection, *args)
 
     def _fetch(self, convert: Callable[[Sequence[Row[Any]]], R], statement: Executable, values: dict[str, Any]) -> R:

@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from modabatchd.errors import QueueAway, QueueRefused
+from modabatchd.gathering import Gathering
 from modabatchd.queue.htcondor.calls import PAUSE, RECYCLE, Calls, Denied
 from modabatchd.queue.htcondor.frames import Answer, Ping, Problem, Request, Splitter, pack, unpack_request
-from modabatchd.gathering import Gathering
 from modabatchd.queue.htcondor.process import ChildProcess
 from tests.deferreds import now
 

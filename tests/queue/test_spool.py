@@ -15,7 +15,7 @@ from twisted.logger import globalLogPublisher
 from zope.interface import implementer
 
 from modabatchd.errors import NoSpace, StartupError
-from modabatchd.queue import files
+from modabatchd.queue import files, parcels
 from modabatchd.queue.spool import FileSpool
 from modabatchd.workers import IWorkers
 from tests.contracts.spool import FUTURE, Make, SpoolContract, kept, received, refuses, there
@@ -108,12 +108,35 @@ def test_files_and_then_directories_are_synced_before_a_job_is_kept(
         steps.append("rename")
         return rename(path, target)
 
+    def note_syncfs(descriptor: int) -> bool:
+        steps.append("sync all of " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        return sync_file_system(descriptor)
+
+    sync_file_system = parcels.sync_file_system
+    monkeypatch.setattr(parcels, "sync_file_system", note_syncfs)
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(Path, "rename", note_rename)
     now(spool.keep(draft, JOB, b"a launch"))
-    assert sorted(steps[:3]) == ["sync bundle.tar.gz", "sync input", "sync launch.sh"]
-    renamed = [f"sync {draft.directory.name}", "sync jobs", "rename", f"sync {JOB[:2]}", "sync incoming"]
-    assert steps[3:] == (renamed if large else [f"sync {JOB}", f"sync {JOB[:2]}", "sync jobs"])
+    by_name = ["sync bundle.tar.gz", "sync input", "sync launch.sh"]
+    if not large:
+        assert steps.pop(0) == "sync all of jobs"
+        if steps:
+            # A kernel that does not tell of errors.
+            assert sorted(steps[:3]) == by_name
+            assert steps[3:] == [f"sync {JOB}", f"sync {JOB[:2]}", "sync jobs"]
+        return
+    assert sorted(steps[:3]) == by_name
+    assert steps[3:] == [f"sync {draft.directory.name}", "sync jobs", "rename", f"sync {JOB[:2]}", "sync incoming"]
+
+
+def test_when_the_file_system_tells_of_an_error_each_file_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = started(tmp_path)
+    monkeypatch.setattr(parcels, "sync_file_system", lambda descriptor: False)
+    synced: list[Path] = []
+    sync = files.sync
+    monkeypatch.setattr(files, "sync", lambda path: (synced.append(path), sync(path)))
+    place = now(spool.keep(received(spool), JOB, b""))
+    assert synced == [place / "bundle.tar.gz", place / "launch.sh", place, place.parent]
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -128,6 +151,7 @@ def test_a_full_disk_keeps_nothing_and_can_be_tried_again(
         raise OSError(problem, os.strerror(problem))
 
     with monkeypatch.context() as patch:
+        patch.setattr(parcels, "sync_file_system", lambda descriptor: False)
         patch.setattr(files, "sync", full)
         with pytest.raises(NoSpace, match="disk is full"):
             now(spool.keep(draft, JOB, b""))
@@ -160,6 +184,7 @@ def test_of_many_that_are_kept_together_one_alone_fails(tmp_path: Path, monkeypa
         sync(path)
 
     monkeypatch.setattr(files, "sync", broken)
+    monkeypatch.setattr(parcels, "sync_file_system", lambda descriptor: False)
     first = spool.keep(received(spool), str(JOB), b"")
     keeping = {job_id: spool.keep(received(spool), job_id, b"") for job_id in ids}
     slow.tell()

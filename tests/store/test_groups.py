@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from modabatchd.errors import StoreAway
 from modabatchd.queue.job import BackendId
+from modabatchd.store.connecting import read_url, soon, to_write
 from modabatchd.store.interfaces import Selection
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
@@ -88,3 +89,15 @@ def test_while_the_database_is_away_all_are_told_at_once(url: str) -> None:
     busy.writer.all()
     assert now(again)
     busy.stop()
+
+
+def test_only_what_is_soon_durable_is_not_synced_at_once(url: str) -> None:
+    prepare(url)
+    engine = to_write(read_url(url))
+    question, at_once, later = (
+        ("PRAGMA synchronous", 2, 1) if engine.dialect.name == "sqlite" else ("SHOW synchronous_commit", "on", "off")
+    )
+    for each, answer in ((engine, at_once), (soon(engine), later), (engine, at_once)):
+        with each.begin() as connection:
+            assert connection.exec_driver_sql(question).scalar() == answer
+    engine.dispose()
