@@ -12,7 +12,7 @@ from typing import Final
 from modabatchd.queue.htcondor import classads
 from modabatchd.queue.job import JobRequest, Resources
 
-_PATIENCE: Final = 60.0
+_PATIENCE: Final = 600.0
 
 
 def description(job_id: str, instance: str, wrapper: Path, directory: Path, cpus: int) -> str:
