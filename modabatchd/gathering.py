@@ -70,7 +70,7 @@ class Gathering(Generic[T, R]):
             batch = self._next()
             try:
                 results = await self._send([thing for thing, _ in batch])
-            except BaseException as problem:
+            except Exception as problem:
                 failure = Failure()
                 if self._hopeless(problem):
                     batch, self._waiting = batch + self._waiting, []

@@ -24,6 +24,7 @@ from modabatchd.queue.watching import GRACE, Watching
 from modabatchd.store.interfaces import Selection
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
+from modabatchd.workers import IWorkers
 from tests.deferreds import now
 from tests.queue.memory import MemoryQueue
 from tests.queue.test_bundle import RUN, pack
@@ -90,10 +91,11 @@ def template(directory: Path) -> tuple[Path, str]:
 class World:
     """All of it.  The parts stay over a L{restart}, the services do not."""
 
-    def __init__(self, directory: Path, template: tuple[Path, str]) -> None:
+    def __init__(self, directory: Path, template: tuple[Path, str], workers: IWorkers | None = None) -> None:
         file, self._instance = template
         shutil.copy(file, directory / "store.sqlite")
         self._directory = directory
+        self.workers = workers or RunNow()
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.real_queue = MemoryQueue(self.clock.seconds)
@@ -104,10 +106,10 @@ class World:
 
     def start(self) -> None:
         self.store: Any = Interposed(
-            SQLStore(f"sqlite:///{self._directory}/store.sqlite", self._instance, RunNow(), RunNow()),
+            SQLStore(f"sqlite:///{self._directory}/store.sqlite", self._instance, self.workers, RunNow()),
         )
         self.store.part.startService()
-        self.real_spool = FileSpool(self._directory / "spool", 1 << 30, RunNow())
+        self.real_spool = FileSpool(self._directory / "spool", 1 << 30, self.workers)
         self.real_spool.prepare()
         self.real_spool.startService()
         self.spool: Any = Interposed(self.real_spool)
@@ -119,7 +121,7 @@ class World:
             self.store,
             self.spool,
             self.watching,
-            RunNow(),
+            self.workers,
             BundleLimits(),
             self.new_id,
             PATIENCE,
@@ -129,6 +131,11 @@ class World:
 
     def stop(self) -> None:
         now(self.store.part.stopService())
+
+    def crash(self) -> None:
+        """All services are gone in the middle of their work, and come back with workers that do at once what they are given."""
+        self.workers = RunNow()
+        self.start()
 
     def restart(self) -> None:
         self.stop()
