@@ -68,6 +68,27 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, str]
 
 
+class Offered(msgspec.Struct, frozen=True, kw_only=True):
+    """A size as its provider describes it.  @ivar cpus, memory: cores and MiB; 0 where it does not say."""
+
+    id: str
+    cpus: int = 0
+    memory: int = 0
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """
+    How to ask about a size.
+
+    @ivar query: the parameters of a request about one size, for whose answer there is C{told}; L{None}: libcloud's
+        C{list_sizes} asks the provider, and not a table of its own.
+    @ivar told: the sizes in an answer.
+    """
+
+    query: Callable[[str], Mapping[str, str]] | None = None
+    told: Callable[[Any], Sequence[Offered]] | None = None
+
+
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """
     What is particular to a driver.
@@ -85,6 +106,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     @ivar states: by C{Node.extra["status"]}, where libcloud's states say less.
     @ivar console: the driver's method that tells a machine's console; empty if it has none.
     @ivar user_data_limit: in bytes.
+    @ivar sizes: how the provider is asked what it has; L{None} where that is not done.
     """
 
     create: Callable[[Wanted], dict[str, Any]]
@@ -99,6 +121,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     states: Mapping[str, MachineState] = {}
     console: str = ""
     user_data_limit: int = 65535
+    sizes: Sizes | None = None
 
 
 def complaints(spoken: Dialect, options: Mapping[str, str], zones: Iterable[str] = (), spot: bool = False) -> Sequence[str]:

@@ -11,6 +11,7 @@ number of them, or that came without any answer, is a failure.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -21,7 +22,7 @@ from libcloud.compute.providers import get_driver
 from twisted.logger import Logger
 
 from modabatchd.infrastructure import faults
-from modabatchd.infrastructure.dialects import Dialect, Ref, Tags, Wanted
+from modabatchd.infrastructure.dialects import Dialect, Offered, Ref, Tags, Wanted
 from modabatchd.infrastructure.errors import CloudAway, CloudError, CloudRefused
 from modabatchd.infrastructure.node import Machine, MachineState
 from modabatchd.infrastructure.providers import dialect
@@ -29,6 +30,7 @@ from modabatchd.infrastructure.providers import dialect
 T = TypeVar("T")
 
 _CONSOLE: Final = 64 * 1024
+_NOT_THERE: Final = re.compile(r"\bInvalid(AMIID\.(NotFound|Malformed)|InstanceType)\b")
 _AGAIN: Final = "It is asked again."
 
 _STATES: Final[Mapping[str, MachineState]] = {
@@ -162,6 +164,37 @@ class Speaker:
         text = said.get("output") if isinstance(said, dict) else said
         return str(text or "")[-_CONSOLE:]
 
+    def offered(self, driver: NodeDriver, sizes: Sequence[str]) -> Sequence[Offered]:
+        """Of these sizes, those that the provider has; of some providers, all that it has."""
+        asked = self.dialect.sizes
+        if asked is None:
+            return []
+        if asked.query is None or asked.told is None:
+            return [_offered(size) for size in self._translated(driver.list_sizes)]
+        found = [self._about(driver, asked.query(size), asked.told) for size in sizes]
+        return [each for some in found for each in some]
+
+    def has_image(self, driver: NodeDriver, image: str) -> bool:
+        """Whether the provider has it, and shows it to this account."""
+        try:
+            return self._translated(lambda: _image(driver, image)) is not None
+        except CloudRefused as problem:
+            if _unknown(problem):
+                return False
+            raise
+
+    def _about(
+        self, driver: NodeDriver, params: Mapping[str, str], told: Callable[[Any], Sequence[Offered]]
+    ) -> Sequence[Offered]:
+        connection: Any = driver.connection
+        path = getattr(driver, "path", "/")
+        try:
+            return told(self._translated(lambda: connection.request(path, params=dict(params)).object))
+        except CloudRefused as problem:
+            if _unknown(problem):
+                return []
+            raise
+
     def _listed(self, driver: NodeDriver, answers: list[tuple[str, Any]]) -> Sequence[Node]:
         arguments = self.dialect.listing(self._installation)
         if self.dialect.told is None:
@@ -199,6 +232,25 @@ class Speaker:
             if isinstance(problem, LookupError | TypeError | AttributeError):
                 self._log.failure("{provider}: libcloud failed", provider=self._provider)
             raise faults.error(_fault(problem), self._provider) from problem
+
+
+def _unknown(problem: CloudRefused) -> bool:
+    """Whether what was asked about is not there, and not that we may not ask."""
+    return isinstance(problem, faults.Gone) or _NOT_THERE.search(problem.cause) is not None
+
+
+def _image(driver: Any, image: str) -> NodeImage | None:
+    try:
+        found: NodeImage = driver.get_image(image)
+    except IndexError:
+        # EC2's is the first of a list that is empty then.
+        return None
+    return found
+
+
+def _offered(size: NodeSize) -> Offered:
+    cpus = getattr(size, "vcpus", None) or size.extra.get("vcpus") or 0
+    return Offered(id=str(size.id), cpus=int(cpus), memory=int(size.ram or 0))
 
 
 def _argument(name: str, value: str) -> str | int | bool:

@@ -48,9 +48,14 @@ def offers(policy: Policy, domain: str) -> Mapping[str, Sequence[str]]:
     """
     found: dict[str, Sequence[str]] = {}
     for pool in policy.pools:
-        found[pool.name] = [_ad(pool, size.capacity, domain) for size in pool.sizes]
+        found[pool.name] = machines(pool, domain)
         found[pool.name + _UNBOUNDED] = [_ad(pool, _ENOUGH, domain)]
     return found
+
+
+def machines(pool: Pool, domain: str = "example.org") -> Sequence[str]:
+    """The ads of a machine of each size of a pool, as ClassAd text."""
+    return [_ad(pool, size.capacity, domain) for size in pool.sizes]
 
 
 def resolved(groups: Iterable[DemandGroup], policy: Policy) -> tuple[DemandGroup, ...]:

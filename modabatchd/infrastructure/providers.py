@@ -11,7 +11,9 @@ from uuid import UUID
 from modabatchd.infrastructure.dialects import (
     INSTALLATION,
     Dialect,
+    Offered,
     Ref,
+    Sizes,
     Tags,
     Wanted,
     count_ours,
@@ -68,6 +70,18 @@ def _ec2_told(answer: Any, installation: str) -> int | None:
     ):
         return None
     return len(answer.findall(f"{_EC2}reservationSet/{_EC2}item/{_EC2}instancesSet/{_EC2}item"))
+
+
+def _ec2_sizes(answer: Any) -> list[Offered]:
+    items = answer.iterfind(f"{_EC2}instanceTypeSet/{_EC2}item")
+    return [
+        Offered(
+            id=item.findtext(f"{_EC2}instanceType") or "",
+            cpus=int(item.findtext(f"{_EC2}vCpuInfo/{_EC2}defaultVCpus") or 0),
+            memory=int(item.findtext(f"{_EC2}memoryInfo/{_EC2}sizeInMiB") or 0),
+        )
+        for item in items
+    ]
 
 
 def _openstack(wanted: Wanted) -> dict[str, Any]:
@@ -192,6 +206,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         states={"shutting-down": MachineState.STOPPING, "stopping": MachineState.STOPPING},
         console="ex_get_console_output",
         user_data_limit=16384,
+        # libcloud's own table of sizes is years old.
+        sizes=Sizes(lambda size: {"Action": "DescribeInstanceTypes", "InstanceType.1": size}, _ec2_sizes),
     ),
     "openstack": Dialect(
         create=_openstack,
@@ -199,6 +215,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         told=counting("servers", named("metadata")),
         options={"image": True, "network": False, "security_groups": False, "key": False, "config_drive": False},
         console="ex_get_console_output",
+        sizes=Sizes(),
     ),
     "gce": Dialect(
         create=_gce,

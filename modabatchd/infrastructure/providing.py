@@ -50,12 +50,19 @@ def clouds(reactor: Any, policy: Policy, installation: str, directory: Path) -> 
     return made, broken
 
 
-def _maker(pool: Pool, directory: Path) -> Callable[[], Any]:
-    if pool.driver == _LOCAL:
-        return _local(pool, directory / pool.name)
+def driver_maker(pool: Pool) -> Callable[[], Any]:
+    """
+    Makes drivers of a remote provider with a pool's account.
+
+    @raise CloudRefused: the driver cannot be used, or the credentials cannot be read.
+    """
     secrets = Credentials("") if pool.credentials is None else _credentials(pool.credentials)
     account = Account(provider=pool.driver, key=secrets.key, secret=secrets.secret, arguments=pool.account)
     return driver_factory(account)
+
+
+def _maker(pool: Pool, directory: Path) -> Callable[[], Any]:
+    return _local(pool, directory / pool.name) if pool.driver == _LOCAL else driver_maker(pool)
 
 
 def _local(pool: Pool, directory: Path) -> Callable[[], LocalNodeDriver]:

@@ -15,11 +15,13 @@ IMAGE = "ami-12c6146b"
 SIZE = "m5.large"
 KEY = "AKIAIOSFODNN7EXAMPLE"
 _NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
+_UNKNOWN = {"DescribeImages": "image", "DescribeInstanceTypes": "type"}
 _REFUSALS = {
     "capacity": ("InsufficientInstanceCapacity", "We currently do not have sufficient m5.large capacity in the zone.", 500),
     "quota": ("InstanceLimitExceeded", "Your quota allows for 0 more running instance(s).", 400),
     "throttled": ("RequestLimitExceeded", "Request limit exceeded.", 503),
     "image": ("InvalidAMIID.NotFound", "The image id '[ami-0]' does not exist", 400),
+    "type": ("InvalidInstanceType", "The following supplied instance types do not exist: [m9.none]", 400),
     "size": ("InvalidParameterValue", "Invalid value for InstanceType.", 400),
     "token": ("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent.", 400),
     "credentials": ("AuthFailure", "AWS was not able to validate the provided access credentials", 401),
@@ -67,6 +69,8 @@ class EC2Account(Account):
         if action == "GetConsoleOutput":
             return self._console(request.form["InstanceId"])
         response = self._ask(request)
+        if response.status == 400 and action in _UNKNOWN:
+            return self.refused(_UNKNOWN[action])
         return self._listed(response) if action == "DescribeInstances" else response
 
     def run(self, tags: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from tests.clouds.loopback import Request, Response, in_json
 
 IMAGE = "7a0a4f0e-debian-12"
 SIZE = "m1.small"
+_DATES = {"created": "2026-01-01T00:00:00Z", "updated": "2026-01-01T00:00:00Z"}
 _REFUSALS = {
     "capacity": (500, "No valid host was found. There are not enough hosts available."),
     "quota": (403, "Quota exceeded for instances: Requested 1, but already used 10 of 10 instances"),
@@ -50,6 +51,11 @@ class OpenStackAccount(Account):
                 return self._token(request.json["auth"]["identity"]["password"]["user"])
             case "POST", ["compute", "servers"]:
                 return self._create(request.json["server"])
+            case "GET", ["compute", "flavors", "detail"]:
+                flavor = {"id": SIZE, "name": SIZE, "ram": 2048, "disk": 20, "vcpus": 1, "swap": ""}
+                return in_json({"flavors": [flavor]})
+            case "GET", ["compute", "images", image] if image == IMAGE:
+                return in_json({"image": {"id": IMAGE, "name": "debian", "status": "ACTIVE", "metadata": {}} | _DATES})
             case "GET", ["compute", "servers", "detail"]:
                 shown = [server for server in self.servers.values() if not self.hidden(server["id"])]
                 return in_json({} if self.faults.misread else {"servers": shown})

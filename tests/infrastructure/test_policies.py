@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from modabatchd.errors import ConfigurationError
 from modabatchd.infrastructure.node import Capacity
-from modabatchd.infrastructure.policies import examine, load_policy, read_policy, warnings
+from modabatchd.infrastructure.policies import examine, load_policy, read_policy
+from modabatchd.infrastructure.policies.drivers import drivers
 from modabatchd.infrastructure.policies.lines import Lines
+from modabatchd.infrastructure.policies.sense import sense
 from modabatchd.infrastructure.policies.tables import LIMITS, POOL, SCALING, SCHEDULE, SIZE
 from modabatchd.infrastructure.policy import Limits, Objective, Policy, Pool, Schedule, Size, Spot
 from modabatchd.infrastructure.schedules import window
@@ -226,7 +228,7 @@ def test_whatever_stands_there_is_a_policy_or_told_to_be_none(start: int, length
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_examples_are_without_a_mistake_or_a_warning(path: Path) -> None:
-    assert warnings(load_policy(path)) == []
+    assert warned(path.read_text()) == []
 
 
 def test_the_complete_example_has_every_key_and_each_works() -> None:
@@ -258,18 +260,78 @@ def test_the_defaults_that_it_tells_are_the_defaults() -> None:
 # Warnings
 
 
+def warned(text: str) -> list[str]:
+    reading = examine(text)
+    assert reading.policy is not None
+    return [reading.at(remark).text("FILE") for remark in (*sense(reading.policy), *drivers(reading.policy))]
+
+
+#: SMALL's limits are in line 2, its pool begins in line 3, its sizes are in line 6.
 @pytest.mark.parametrize(
     ("old", "new", "warning"),
     [
-        ("max_nodes = 5", "max_nodes = 0", "the limit is 0 nodes, so nothing is ever started"),
-        ("max_nodes = 5", "max_nodes = 5\nmax_cores = 0", "pool a: the limits forbid even one node of any size, so no job can ever run there"),  # noqa: E501
-        ("sizes =", 'requirements = "FALSE"\nsizes =', "pool a: no job can ever match 'FALSE'"),
-        ("sizes =", "min_nodes = 9\nsizes =", "the pools' min_nodes add up to 9, and the limit is 5 nodes"),
-        ("price = 0", "price = 1, spot_price = 2", "pool a: the spot_price of size s is not used"),
+        ("max_nodes = 5", "max_nodes = 0", "FILE:2: scaling.limits.max_nodes: the limit is 0 nodes, so nothing is ever started"),  # noqa: E501
+        ("max_nodes = 5", "max_nodes = 5\nmax_cores = 0", "FILE:7: pool 'a'.sizes: the limits forbid even one node of any size, so no job can ever run there"),  # noqa: E501
+        ("max_nodes = 5", "max_nodes = 5\nmax_cores = 6", "FILE:3: scaling.limits.max_cores: is never reached: all nodes together have 5 cores at most"),  # noqa: E501
+        ("price = 0", "price = 1", None),
+        ("sizes =", "max_nodes = 6\nsizes =", "FILE:6: pool 'a'.max_nodes: is never reached: the limit of all pools is 5 nodes"),  # noqa: E501
+        ("sizes =", "max_nodes = 4\nsizes =", "FILE:2: scaling.limits.max_nodes: is never reached: the pools may have 4 nodes together"),  # noqa: E501
+        ("sizes =", "min_nodes = 9\nsizes =", "FILE:2: scaling.limits.max_nodes: the pools' min_nodes add up to 9, and the limit is 5 nodes"),  # noqa: E501
+        ("price = 0", "price = 1, spot_price = 2", "FILE:6: pool 'a'.sizes 1: the spot_price of size s is not used"),
+        ("max_nodes = 5", "max_nodes = 5\nmonthly_budget = 9", "FILE:7: pool 'a'.sizes 1: the price of size s is 0, so it counts for no limit of money"),  # noqa: E501
+        ('"local"', '"dummy"', "FILE:5: pool 'a'.driver: the driver dummy cannot be used. libcloud's driver cannot pass user-data to a machine, so it could not be told which pool to join."),  # noqa: E501
+        ('"local"', '"gce"', "FILE:3: pool 'a': driver gce: The option image is missing."),
+        ('"local"', '"gce"', "FILE:3: pool 'a': driver gce: Zones must be named."),
+        ('"local"', '"local"\noptions = {key = "x"}', "FILE:3: pool 'a': driver local: There is no option key."),
     ],
 )  # fmt: skip
-def test_what_can_hardly_be_meant_is_told(old: str, new: str, warning: str) -> None:
-    assert warning in warnings(read_policy(SMALL.replace(old, new, 1), "FILE"))
+def test_what_can_hardly_be_meant_is_told_with_its_line(old: str, new: str, warning: str | None) -> None:
+    told = warned(SMALL.replace(old, new, 1))
+    assert (warning in told) if warning else told == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "pools", "warning"),
+    [
+        ("monthly_budget = 0.5", "", "is less than one hour of the cheapest node costs, which is 1"),
+        ("monthly_budget = 4000", "", "is never reached: a whole month of all nodes costs 3720.00 at most"),
+        (
+            "monthly_budget = 3000",
+            "min_nodes = 5",
+            "does not last for the pools' min_nodes, which cost 3720.00 a month at least",
+        ),
+        (
+            "monthly_budget = 3000\nmax_hourly_cost = 2",
+            "",
+            "is never reached: a whole month of all nodes costs 1488.00 at most",
+        ),
+        ("max_hourly_cost = 6", "", "is never reached: all nodes together cost 5.00 an hour at most"),
+        ("monthly_budget = 1000\nmax_hourly_cost = 4", "", None),
+    ],
+)
+def test_money_that_is_too_little_or_never_spent(limits: str, pools: str, warning: str | None) -> None:
+    text = SMALL.replace("price = 0", "price = 1").replace("max_nodes = 5", f"max_nodes = 5\n{limits}")
+    told = warned(text.replace("sizes =", f"{pools}\nsizes ="))
+    assert (any(line.endswith(warning) for line in told)) if warning else told == []
+
+
+def test_spot_pools_without_prices() -> None:
+    both = SMALL.replace(
+        "sizes = [", 'spot = "SPOT"\nsizes = [{name = "t", cpus = 1, memory = "1G", price = 1, spot_price = 0.5}, '
+    )
+    for spot, told in (("only", "so it is never started"), ("preferred", "so it is never a spot node")):
+        text = both.replace("SPOT", spot).replace('"local"', '"ec2"\nimage = "i"')
+        assert f"FILE:8: pool 'a'.sizes 2: size s has no spot_price, {told}" in warned(text)
+
+
+def test_warnings_of_the_pools_that_can_be_used_have_the_right_lines() -> None:
+    text = SMALL + '[[pool]]\nname = "b"\ndriver = "dummy"\nsizes = [{name = "s", cpus = 1, memory = "1G", price = 1}]\n'
+    reading = examine(text.replace('name = "a"', 'name = "!"'))
+    assert [mistake.line for mistake in reading.mistakes] == [4]
+    assert reading.policy is not None
+    [remark] = drivers(reading.policy)
+    line = text.splitlines().index('driver = "dummy"') + 1
+    assert reading.at(remark).text("FILE").startswith(f"FILE:{line}: pool 'b'.driver: the driver dummy")
 
 
 # Schedules

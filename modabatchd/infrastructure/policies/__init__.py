@@ -1,7 +1,7 @@
 """Reading what an owner has written down."""
 
 from modabatchd.infrastructure.policies.page import Mistake
-from modabatchd.infrastructure.policies.reading import Reading, examine, load_policy, read_policy
-from modabatchd.infrastructure.policies.sense import warnings
+from modabatchd.infrastructure.policies.reading import Reading, examine, load_policy, load_text, read_policy
+from modabatchd.infrastructure.policies.remarks import Remark
 
-__all__ = ["Mistake", "Reading", "examine", "load_policy", "read_policy", "warnings"]
+__all__ = ["Mistake", "Reading", "Remark", "examine", "load_policy", "load_text", "read_policy"]

@@ -20,11 +20,13 @@ class Building:
     Reads one document.
 
     @param page: takes the mistakes.
+    @ivar places: where the pools and the schedules that could be used stand among all of them, by C{pool} and C{schedule}.
     """
 
     def __init__(self, page: Page) -> None:
         self._page = page
         self._currency = ""
+        self.places: dict[str, list[int]] = {"pool": [], "schedule": []}
 
     def policy(self, document: Mapping[str, Any]) -> Policy:
         """The policy; whatever cannot be used is left out, and is a mistake on the page."""
@@ -57,6 +59,7 @@ class Building:
                 self._page.wrong(("pool", index, "name"), f"there are two pools {pool.name!r}")
             if pool is not None and len(self._page.mistakes) == before:
                 pools[pool.name] = pool
+                self.places["pool"].append(index)
             self._page.pool = None
         return tuple(pools.values())
 
@@ -108,6 +111,7 @@ class Building:
                 self._page.wrong((*way, "pool"), problem)
             elif any(pool.name == values["pool"] for pool in pools):
                 schedules.append(Schedule(**values))
+                self.places["schedule"].append(index)
         return tuple(schedules)
 
     def _priced(self, values: dict[str, Any], way: Way) -> dict[str, Any]:

@@ -46,7 +46,11 @@ class Page:
 
     def wrong(self, way: Way, problem: str) -> None:
         """Something is."""
-        self.mistakes.append(Mistake(self._lines.line(way), self._shown(way), problem, self.pool))
+        self.mistakes.append(self.mistake(way, problem, self.pool))
+
+    def mistake(self, way: Way, problem: str, pool: str | None) -> Mistake:
+        """Something that is wrong, with its line."""
+        return Mistake(self._lines.line(way), _shown(way, pool), problem, pool)
 
     def values(self, table: Table, found: object, way: Way, inner: Collection[str] = ()) -> dict[str, Any]:
         """
@@ -85,13 +89,14 @@ class Page:
     def _expected(self, table: Table, name: str) -> str:
         return f" (expected {table.keys[name].expected})" if name in table.keys else ""
 
-    def _shown(self, way: Way) -> str:
-        """The way to a value as people count: the second pool is C{pool 2}."""
-        steps = way if self.pool is None else (f"pool {self.pool!r}", *way[2:])
-        shown = ""
-        for step in steps:
-            shown += f" {step + 1}" if isinstance(step, int) else f".{step}" if shown else step
-        return shown
+
+def _shown(way: Way, pool: str | None) -> str:
+    """The way to a value as people count: the second pool is C{pool 2}."""
+    steps = way if pool is None else (f"pool {pool!r}", *way[2:])
+    shown = ""
+    for step in steps:
+        shown += f" {step + 1}" if isinstance(step, int) else f".{step}" if shown else step
+    return shown
 
 
 def meant(name: str, known: Collection[str]) -> str:
