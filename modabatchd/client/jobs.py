@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from modabatchd.client.errors import ServerRefused
 from modabatchd.client.http import CHECKING, Server
 
 #: The states that a job does not leave any more.
@@ -132,8 +133,14 @@ class Jobs:
         self._server.ask("POST", f"{_path(job_id)}/{action}")
 
     def analysis(self, job_id: str) -> Document:
-        """Why it waits."""
-        found: Document = self._server.ask("GET", f"{_path(job_id)}/analysis")
+        """Why it waits: C{summary}, and the C{causes} of jobs like it."""
+        try:
+            found: Document = self._server.ask("GET", f"{_path(job_id)}/analysis")
+        except ServerRefused as problem:
+            # Only a server that has nodes come and go can say more.
+            if problem.type != "unknown-action":
+                raise
+            found = {"summary": "It waits until the scheduler has room for it.", "causes": []}
         return found
 
     def watch(self, job_id: str) -> Iterator[Document]:

@@ -104,6 +104,13 @@ def test_what_is_sent_is_told(tmp_path: Path) -> None:
     assert b"x" * 200_000 in received[0]
 
 
+def test_a_server_without_nodes_says_little_about_a_job_that_waits() -> None:
+    unknown = PROBLEM | {"type": "urn:modabatchd:problem:unknown-action"}
+    assert "until the scheduler has room" in Jobs(server(httpx.Response(400, json=unknown))).analysis("1")["summary"]
+    with pytest.raises(ServerRefused):
+        Jobs(server(httpx.Response(404, json=PROBLEM))).analysis("1")
+
+
 @pytest.mark.parametrize(
     ("job", "status"),
     [

@@ -34,7 +34,7 @@ def test_nodes_that_work(front: Front) -> None:
     [row] = [line.split() for line in told.splitlines() if line.startswith(name)]
     assert row[1:4] == [POOL, "c8", "up"]
     assert "1 of 3" in told
-    assert "0.16 EUR" in told
+    assert "0.1600 EUR" in told
     assert msgspec.json.decode(ask(front, "nodes", "--json"))["nodes"][0]["name"] == name
     about = ask(front, "nodes", name)
     assert "c8 (8 cores" in about

@@ -86,11 +86,17 @@ def test_actions(daemon: Daemon) -> None:
     job = submitted(daemon, "exec sleep 1000")
     eventually(lambda: daemon.job(job)["job_status"] == "running")
     assert ask(daemon, "hold", job).output == f"{job} hold\n"
+    assert f"{job} held" in ask(daemon, "why", job).output
     result = ask(daemon, "remove", "nonsense", job, expected=1)
     assert "There is no job 'nonsense'" in result.stderr
     assert f"{job} remove" in result.stdout
     assert ask(daemon, "wait", job, expected=125).stderr.startswith(f"{job} removed")
     assert f"{job}:" in ask(daemon, "suspend", job, expected=1).stderr
+
+
+def test_why_a_job_never_runs(daemon: Daemon) -> None:
+    job = submitted(daemon, "true", "--cpus", "5000")
+    assert f"{job} submission_error: The job asks for 5000 cores" in ask(daemon, "why", job).output
 
 
 def test_json_is_the_document_of_the_server(daemon: Daemon) -> None:

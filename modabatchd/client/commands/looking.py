@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from modabatchd.client.commands.connected import connected, in_json, print_json
-from modabatchd.client.commands.showing import console, facts, table, word
+from modabatchd.client.commands.showing import console, facts, table, told, word
 from modabatchd.client.http import Server
 from modabatchd.client.jobs import Document, Jobs
 
@@ -69,9 +69,14 @@ def show(server: Server, job: str, raw: bool) -> None:
 def why(server: Server, job: str, raw: bool) -> None:
     """Tell why JOB is where it is.
 
-    What it waits for, or that nothing can ever run it.
+    What it waits for, or that nothing can ever run it; why it is held, or how it ended.
     """
-    found = Jobs(server).analysis(job)
+    jobs = Jobs(server)
+    about = jobs.job(job)
+    if about["job_status"] != "idle" and not raw:
+        click.echo(told(about))
+        return
+    found = jobs.analysis(job)
     if raw:
         print_json(found)
         return
@@ -93,7 +98,7 @@ def _about(job: Document) -> Iterator[tuple[str, Any]]:
     yield "runs", job["job_run_count"]
     yield "arguments", job["arguments"]
     yield "labels", job["labels"]
-    yield "asks for", ", ".join(f"{value} {_UNITS[name]}" for name, value in resources.items() if value)
+    yield "asks for", ", ".join(f"{name} {value}{_UNITS[name]}" for name, value in resources.items() if value)
     yield "priority", job["job_priority"]
     yield "CPU time", f"{job['local_user_cpu']} s"
     for change in job["history"]:
@@ -101,6 +106,6 @@ def _about(job: Document) -> Iterator[tuple[str, Any]]:
         yield change["since"], f"{change['job_status']}{reason}"
 
 
-_UNITS: Final = {"cpus": "cores", "memory": "MiB memory", "disk": "KiB disk", "gpus": "GPUs"}
+_UNITS: Final = {"cpus": "", "memory": " MiB", "disk": " KiB", "gpus": ""}
 
 COMMANDS: Final = {"list": list_jobs, "show": show, "why": why}

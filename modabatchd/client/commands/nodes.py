@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from modabatchd.client.commands.connected import connected, in_json, print_json
-from modabatchd.client.commands.showing import console, duration, facts, table, word
+from modabatchd.client.commands.showing import console, duration, facts, money, table, word
 from modabatchd.client.http import Server
 from modabatchd.client.jobs import Document
 from modabatchd.client.nodes import Nodes
@@ -54,17 +54,17 @@ def _summary(found: Document) -> Iterator[tuple[str, Any]]:
 
 def _of(amount: float, limit: float | None, currency: str) -> str:
     most = "" if limit is None else f" of {limit:.2f}"
-    return f"{amount:.2f}{most} {currency}".strip()
+    return f"{money(amount)}{most} {currency}".strip()
 
 
 def _pool(pool: Document) -> tuple[Any, ...]:
-    money = (f"{pool['hourly_cost']:.2f}", f"{pool['spent']:.2f}")
-    return (pool["name"], pool["driver"], word(pool["state"]), pool["nodes"], *money, pool["reason"] or "")
+    costs = (money(pool["hourly_cost"]), money(pool["spent"]))
+    return (pool["name"], pool["driver"], word(pool["state"]), pool["nodes"], *costs, pool["reason"] or "")
 
 
 def _row(node: Document) -> tuple[Any, ...]:
     state = word(node["state"] + (" (pinned)" if node["pinned"] else " (leaving)" if node["retiring"] else ""))
-    facts = (duration(node["age"]), len(node["jobs"]), f"{node['cost']:.2f}", node["reason"] or "")
+    facts = (duration(node["age"]), len(node["jobs"]), money(node["cost"]), node["reason"] or "")
     return (node["name"], node["pool"], node["size"], state, *facts)
 
 
@@ -79,8 +79,8 @@ def _about(node: Document) -> Iterator[tuple[str, Any]]:
     yield "market", node["market"]
     yield "machine", node["machine"]
     yield "jobs", node["jobs"]
-    yield "price", f"{node['price']:.4f} per hour"
-    yield "cost", f"{node['cost']:.4f}"
+    yield "price", f"{money(node['price'])} per hour"
+    yield "cost", money(node["cost"])
     yield "ordered", node["requested"]
     yield "joined", node["joined"]
     yield "stopped", node["stopped"]

@@ -60,6 +60,22 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
     return shown
 
 
+def told(job: Mapping[str, Any]) -> str:
+    """The state of a job, in a line."""
+    line = f"{job['id']} {job['job_status']}"
+    if job["job_status"] == "running" and job["host"]:
+        return f"{line} on {job['host']}"
+    if job["job_status"] == "completed":
+        how = f"signal {job['exit_signal']}" if job["exit_by_signal"] else f"exit status {job['exit_status']}"
+        return f"{line}, {how}"
+    return f"{line}: {job['reason']}" if job["reason"] else line
+
+
+def money(amount: float) -> str:
+    """Two digits of cents, or more where there would be nothing left."""
+    return f"{amount:.2f}" if amount >= 1 or not amount else f"{amount:.4f}"
+
+
 def duration(seconds: float) -> str:
     """In the largest unit that leaves more than one of it, as C{90s} or C{3h}."""
     for size, unit in _UNITS:

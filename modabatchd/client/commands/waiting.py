@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 import click
 
 from modabatchd.client.commands.connected import connected
+from modabatchd.client.commands.showing import told
 from modabatchd.client.following import follow as following
 from modabatchd.client.http import Server
 from modabatchd.client.jobs import Document, Jobs, exit_status
@@ -56,7 +57,7 @@ def logs(server: Server, job: str, follow: bool, stderr: bool) -> None:
 
 def _watched(jobs: Jobs, job_id: str) -> Document:
     for job in jobs.watch(job_id):
-        click.echo(_told(job), err=True)
+        click.echo(told(job), err=True)
     return job
 
 
@@ -64,24 +65,13 @@ def _followed(server: Server, jobs: Jobs, job_id: str) -> Document:
     for block in following(server, jobs, job_id, "stdout", until_over=True):
         _out(block)
     job = jobs.job(job_id)
-    click.echo(_told(job), err=True)
+    click.echo(told(job), err=True)
     return job
 
 
 def _out(block: bytes) -> None:
     sys.stdout.buffer.write(block)
     sys.stdout.buffer.flush()
-
-
-def _told(job: Document) -> str:
-    """The state, in a line."""
-    line = f"{job['id']} {job['job_status']}"
-    if job["job_status"] == "running" and job["host"]:
-        return f"{line} on {job['host']}"
-    if job["job_status"] == "completed":
-        how = f"signal {job['exit_signal']}" if job["exit_by_signal"] else f"exit status {job['exit_status']}"
-        return f"{line}, {how}"
-    return f"{line}: {job['reason']}" if job["reason"] else line
 
 
 COMMANDS: Final = {"wait": wait, "logs": logs}
