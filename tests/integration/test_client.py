@@ -94,6 +94,11 @@ def test_actions(daemon: Daemon) -> None:
     assert f"{job}:" in ask(daemon, "suspend", job, expected=1).stderr
 
 
+def test_a_name_cannot_tell_the_terminal_what_to_do(daemon: Daemon) -> None:
+    job = daemon.submit("true", job_label="a=\x1b[2J")["job_id"]
+    assert "a=?[2J" in ask(daemon, "show", job).output
+
+
 def test_why_a_job_never_runs(daemon: Daemon) -> None:
     job = submitted(daemon, "true", "--cpus", "5000")
     assert f"{job} submission_error: The job asks for 5000 cores" in ask(daemon, "why", job).output

@@ -68,7 +68,7 @@ def told(job: Mapping[str, Any]) -> str:
     if job["job_status"] == "completed":
         how = f"signal {job['exit_signal']}" if job["exit_by_signal"] else f"exit status {job['exit_status']}"
         return f"{line}, {how}"
-    return f"{line}: {job['reason']}" if job["reason"] else line
+    return f"{line}: {plain(job['reason'])}" if job["reason"] else line
 
 
 def money(amount: float) -> str:
@@ -84,9 +84,14 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f}s"
 
 
+def plain(text: str) -> str:
+    """What somebody else has written, without anything that a terminal would obey."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
-        return " ".join(f"{key}={item}" for key, item in value.items())
+        return plain(" ".join(f"{key}={item}" for key, item in value.items()))
     if isinstance(value, list | tuple):
-        return " ".join(map(str, value))
-    return "-" if value is None else str(value)
+        return plain(" ".join(map(str, value)))
+    return "-" if value is None else plain(str(value))
