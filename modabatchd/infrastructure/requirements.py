@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from modabatchd.infrastructure.bootstrap import expression
 from modabatchd.infrastructure.matching import machines
 from modabatchd.infrastructure.policies.remarks import Remark
 from modabatchd.infrastructure.policy import Policy, Pool
@@ -31,7 +32,22 @@ class _Finding(msgspec.Struct, frozen=True):
 
 def requirements(policy: Policy) -> list[Remark]:
     """What is to be said of them: mistakes where they are no expressions, warnings where no job can ever match."""
-    pools = [(index, pool) for index, pool in enumerate(policy.pools) if pool.requirements.strip()]
+    named = [(index, pool) for index, pool in enumerate(policy.pools) if pool.requirements.strip()]
+    untold = [(index, problem) for index, pool in named if (problem := _untold(pool))]
+    wrong = [Remark(("pool", index, "requirements"), problem, error=True) for index, problem in untold]
+    return [*wrong, *_read([each for each in named if each[0] not in dict(untold)])]
+
+
+def _untold(pool: Pool) -> str:
+    """Why HTCondor cannot be told; empty if it can."""
+    try:
+        expression(pool.requirements)
+    except ValueError as problem:
+        return str(problem)
+    return ""
+
+
+def _read(pools: Sequence[tuple[int, Pool]]) -> list[Remark]:
     if not pools:
         return []
     found, problem = _ask([{"requirements": pool.requirements, "machines": _alone(pool)} for _, pool in pools])

@@ -90,6 +90,12 @@ def test_what_no_job_can_match_on_some_machines() -> None:
     assert remark.problem == "no job can ever match 'TARGET.RequestGPUs > 0' on a machine of size small"
 
 
+def test_what_htcondor_cannot_be_told() -> None:
+    first, second = remarks('TARGET.Owner == "\u00e9"', "false")
+    assert (first.error, second.error) == (True, False)
+    assert "cannot be told to HTCondor" in first.problem
+
+
 def test_a_library_that_is_not_there_is_told() -> None:
     code = "import sys; sys.modules['classad2'] = None; import runpy; runpy.run_module('modabatchd.infrastructure.requirements_child', run_name='__main__')"  # noqa: E501
     done = subprocess.run([sys.executable, "-c", code], input=msgspec.json.encode([]), capture_output=True, check=False)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from modabatchd.client.bundling import members, pack
 from modabatchd.client.commands.connected import connected, in_json, print_json
-from modabatchd.client.commands.showing import console
+from modabatchd.client.commands.showing import console, plain
 from modabatchd.client.commands.waiting import until_over
 from modabatchd.client.http import Server
 from modabatchd.client.jobs import Document, Jobs, Submission
@@ -83,6 +83,8 @@ def submit(
         print_json(job)
     elif not follow:
         click.echo(job["job_id"])
+    if job.get("warning"):
+        click.echo(f"warning: {plain(job['warning'])}", err=True)
     if job["backend_id"] is None and job["job_status"] == "idle":
         click.echo("The scheduler is away at the moment.  The job is stored safely, and goes there later.", err=True)
     if wait or follow:
