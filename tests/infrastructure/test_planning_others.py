@@ -34,11 +34,9 @@ def test_jobs_that_such_a_node_does_not_take_get_one_of_ours() -> None:
     assert kinds(made(1, waited=60.0)) == ["StartNode"]
 
 
-def test_ours_come_first() -> None:
-    decided = made(1, nodes=(node("n", cpus=1),))
-    [wait] = decided.steps
-    assert isinstance(wait, Wait)
-    assert wait.nodes == ("n",)
+def test_they_come_before_ours_as_the_negotiator_has_it() -> None:
+    waiting = [made(count, nodes=(node("n", cpus=1),)).steps[0] for count in (8, 9)]
+    assert [step.nodes for step in waiting if isinstance(step, Wait)] == [(), ("n",)]
 
 
 def test_a_job_that_only_such_a_node_can_run_waits_for_it() -> None:

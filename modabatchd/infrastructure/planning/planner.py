@@ -132,15 +132,15 @@ class _Planning:
             [_room(node, self._expected(node)) for node in self._fleet.booting],
         )
         others = [Room("", offered(node.total, node.free)) for node in self._snapshot.others]
-        free, free_elsewhere = [list(up), list(back), list(booting)], list(others)
+        ours, elsewhere = [list(up), list(back), list(booting)], list(others)
         for group in groups:
             doubtful = group.demand.oldest + _MATCHMAKING
-            elsewhere = [free_elsewhere] if others and self._now < doubtful else []
-            for rooms in (free[0], *elsewhere, *free[1:]):
+            if others and self._now < doubtful:
+                fill(elsewhere, group)
+                self._wakes.append(doubtful)
+            for rooms in ours:
                 if group.left:
                     fill(rooms, group)
-            if elsewhere:
-                self._wakes.append(doubtful)
         self._waits += _waits([*up, *others, *back], WaitKind.PLACING, "there is room for them, so it is the negotiator's turn")
         self._waits += _waits(booting, WaitKind.BOOTING, "nodes with room for them are booting")
         self._reserved = {room.node for room in (*up, *booting) if room.content}
