@@ -70,6 +70,8 @@ _OURS: Final = "MODABATCH_"
 #: Seconds between two searches for jobs that are past their retention time.
 _RETENTION: Final = 600.0
 _LONGEST_PAUSE: Final = 10.0
+#: Seconds between two looks at what the queue tells of changes.
+_BEAT: Final = 0.2
 #: Seconds for which a reader of the database goes on before it tells what it has read.
 _TOGETHER: Final = 0.002
 
@@ -173,7 +175,8 @@ class _Daemon:
         rounds = self._add(Rounds(watching, submission))
         interval = settings.queue.poll_interval
         loops = {
-            "watching": self._loop("watching", interval, rounds.look),
+            "watching": self._add(Repeating(clock, _BEAT, rounds.look, "watching", longest=interval)),
+            "sweeping": self._loop("sweeping", settings.queue.sweep_interval, rounds.sweep),
             "submission": self._loop("submission", interval, submission.repair),
             "retention": self._retention(store, spool),
             "notifications": self._add(courier).loop,
@@ -275,6 +278,7 @@ class _Daemon:
             deadlines,
             store.schedd,
             store.remember_schedd,
+            self._settings.queue.poll_interval,
         )
 
     def _retention(self, store: SQLStore, spool: FileSpool) -> Repeating:

@@ -119,10 +119,16 @@ class HTCondorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """@ivar poll_interval: seconds between two looks at the queue."""
+    """
+    The queue.
+
+    @ivar poll_interval: seconds between two questions to a scheduler for changes.
+    @ivar sweep_interval: seconds between two looks at all jobs.
+    """
 
     backend: Annotated[Literal["embedded", "htcondor"], one_of("embedded", "htcondor")] = "embedded"
     poll_interval: Annotated[float, duration(above_zero=True)] = 2.0
+    sweep_interval: Annotated[float, duration(above_zero=True)] = 300.0
     embedded: EmbeddedSettings = EmbeddedSettings()
     htcondor: HTCondorSettings = HTCondorSettings()
 

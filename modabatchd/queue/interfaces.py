@@ -32,6 +32,18 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
+class News(msgspec.Struct, frozen=True):
+    """
+    What a queue tells of changes.
+
+    @ivar sightings: what it shows of jobs that changed, or may have, in no order.
+    @ivar until: how far its news were read; an opaque text.
+    """
+
+    sightings: Sequence[Sighting]
+    until: str
+
+
 class ActionResult(enum.Enum):
     """What became of an action on one job."""
 
@@ -69,6 +81,17 @@ class IQueue(Interface):
 
     def sightings() -> Deferred[Sequence[Sighting]]:
         """All jobs of this installation that are not acknowledged yet, finished ones included, in no order."""
+
+    def news(since: str) -> Deferred[News]:
+        """
+        What may have changed since an earlier call, among the jobs that L{sightings} shows; cheap, however many there are.
+
+        A change is told within a second or two, or whenever the queue can be asked again.  One may be missed, so whoever must
+        know all asks for L{sightings} now and then.
+
+        @param since: the C{until} of the call whose news were processed last, in this life or an earlier one; empty at first,
+            and then the past may be left out.
+        """
 
     def find(job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
         """

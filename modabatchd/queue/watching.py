@@ -1,22 +1,23 @@
 """
 What the queue reports, brought into the store.
 
+Note [News and sweeps]
+======================
+Most looks ask the queue only for what has changed, which costs little however many jobs there are.  What it tells is a hint:
+a change may be missed, because a node died, a disk was full, or somebody edited a job by hand.  So now and then a sweep
+compares everything, mends what was missed, and counts it.  How far the news were read is stored together with what they
+changed, so that the next life goes on there.
+
 Note [One look at a time]
 =========================
 A report is older than the moment it is written.  If an action's own look and the regular one overlapped, the older of the
-two could be written last and a held job would be seen running again.  So looks take turns: ask, compare, write, next.
-
-Note [Finishing]
-================
-A finished job is told to its owner once, and never before its results can be fetched: first the results come into the
-spool, then final state and outbox row are written in one transaction, and only then the queue may forget the job.  A crash
-in between repeats the steps; each is idempotent, and the store takes the final state only once.  What is final in the store
-but still in the queue was not acknowledged, so only that is left to do.  Results may be large and
-the queue remote, so finishing happens beside the looks, a few jobs at a time; until it is done the job shows its last state.
+two could be written last and a held job would be seen running again.  So looks take turns: ask, compare, write, next.  A sweep
+would make them wait for seconds, so it asks while they go on; whatever a look was shown meanwhile is newer than the
+sweep's answer, which is not heeded for those jobs.  And it is compared in pieces, between which others have their turn.
 
 Note [Jobs that vanish]
 =======================
-A job that the queue does not show may have gone to the queue's history, or its submission may be so fresh that this look
+A job that the queue does not show may have gone to the queue's history, or its submission may be so fresh that this sweep
 missed it.  Only what is in neither queue nor history, at several looks over a grace time, is gone.  A job that the queue has,
 but shows in a way that cannot be read, is left as it is.
 
@@ -29,29 +30,30 @@ forget them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, ParamSpec
 
-import msgspec
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock, DeferredSemaphore, TimeoutError
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from modabatchd.errors import ModabatchError, QueueRefused
-from modabatchd.notifications.completion import completion
+from modabatchd.errors import QueueAway
 from modabatchd.queue.absence import Absences, Unreadable
+from modabatchd.queue.finishing import Ending, Finishing
 from modabatchd.queue.interfaces import IQueue, ISpool
 from modabatchd.queue.job import Job, JobState, Sighting
 from modabatchd.store.interfaces import IStore, Progress
 
+P = ParamSpec("P")
+
 #: Seconds that a job must have been missing until it counts as gone.
 GRACE: Final = 60.0
-#: Seconds that a look at one job waits for it to be finished.
-PATIENCE: Final = 5.0
+#: Seconds between two searches for jobs that are missing.
+_SEARCH: Final = GRACE / 3
 _PAGE: Final = 1000
-_FINISHING_AT_ONCE: Final = 4
+_PIECE: Final = 1000
 
 
 class Watching:
@@ -60,6 +62,8 @@ class Watching:
 
     @param new_id: makes the ids of messages.
     @param settled: called when jobs reached their final state, so that their notifications go out at once.
+    @ivar sweeps: how many there were in this life.
+    @ivar repaired: how many changes of a job's state the queue's news had missed; see Note [News and sweeps].
     """
 
     _log = Logger()
@@ -76,16 +80,18 @@ class Watching:
         self._clock = clock
         self._queue = queue
         self._store = store
-        self._spool = spool
-        self._new_id = new_id
-        self._settled = settled
         self._turn = DeferredLock()
-        self._finishing_at_once = DeferredSemaphore(_FINISHING_AT_ONCE)
+        self._sweeping = DeferredLock()
+        self._since = ""
         self._seen: dict[str, Sighting | None] = {}
+        self._overtaken: set[str] = set()
         self._absences = Absences()
-        self._finishing: dict[str, Deferred[None]] = {}
-        self._troubled: set[str] = set()
+        self._missing: Collection[str] = ()
+        self._searched = clock.seconds()
+        self._finishing = Finishing(clock, queue, store, spool, new_id, settled, self._forget)
         self._strangers: set[str] = set()
+        self.sweeps = 0
+        self.repaired = 0
 
     async def load(self) -> Sequence[Job]:
         """
@@ -93,6 +99,7 @@ class Watching:
 
         @return: those without a backend id.
         """
+        self._since = await self._store.news_until()
         unbound: list[Job] = []
         after = 0
         while page := await self._store.live(after, _PAGE):
@@ -106,43 +113,85 @@ class Watching:
         self._seen.setdefault(job_id, None)
 
     async def look(self) -> None:
-        """Compare all that the queue shows with what the store holds, and bring the store up to date."""
-        await self._turn.run(lambda: Deferred.fromCoroutine(self._look_at_all()))
+        """Bring into the store what the queue tells of changes, and go on with what was left undone."""
+        await self._turn.run(_started, self._look_at_news)
+
+    async def sweep(self) -> None:
+        """Compare all that the queue shows with what the store holds.  See Note [News and sweeps]."""
+        await self._sweeping.run(_started, self._sweep)
 
     async def look_at(self, job_id: str) -> None:
-        """The same for one job; if it has finished, returns when its finishing is done as well, or takes long."""
-        await self._turn.run(lambda: Deferred.fromCoroutine(self._look_at_one(job_id)))
-        if job_id in self._finishing:
-            with suppress(TimeoutError):
-                await _after(self._finishing[job_id]).addTimeout(PATIENCE, self._clock)
+        """Look at one job; if it has finished, returns when its finishing is done as well, or takes long."""
+        await self._turn.run(_started, self._look_at_one, job_id)
+        await self._finishing.wait_for(job_id)
 
     async def idle(self) -> None:
         """Wait until no job is being finished, but not for long: a large result may take an hour to come."""
-        finished = [_after(done) for done in self._finishing.values()]
-        with suppress(TimeoutError):
-            await DeferredList(finished, consumeErrors=True).addTimeout(PATIENCE, self._clock)
+        await self._finishing.idle()
 
-    async def _look_at_all(self) -> None:
-        expected = set(self._seen)
-        sightings = await self._queue.sightings()
-        shown = {sighting.job_id for sighting in sightings}
-        self._strangers &= shown
-        await self._take(sightings)
-        await self._search(expected - shown)
+    async def conclude(self, job_id: str, state: JobState, reason: str | None) -> None:
+        """Write the final state of a job of which the queue knows nothing, and the message about it."""
+        job = await self._store.get(job_id)
+        if job is not None:
+            await self._finishing.conclude([Ending(job, state, reason, None)])
+        self._forget(job_id)
+
+    async def _look_at_news(self) -> None:
+        news = await self._queue.news(self._since)
+        await self._take(news.sightings, news.until)
+        self._since = news.until
+        self._finishing.try_again()
+        if self._missing and abs(self._clock.seconds() - self._searched) >= _SEARCH:
+            await self._search(self._missing)
 
     async def _look_at_one(self, job_id: str) -> None:
         await self._take((await self._queue.find([job_id])).values())
 
-    async def _take(self, sightings: Iterable[Sighting]) -> None:
-        changed = [sighting for sighting in sightings if sighting != self._seen.get(sighting.job_id)]
+    async def _sweep(self) -> None:
+        expected = set(self._seen)
+        self._overtaken = set()
+        sightings = await self._queue.sightings()
+        if self.sweeps:
+            # What the queue tells by itself was not missed.
+            with suppress(QueueAway):
+                await self.look()
+        shown = {sighting.job_id for sighting in sightings}
+        self._strangers &= shown
+        for piece in _pieces(sightings):
+            await self._turn.run(_started, self._mend, piece)
+            if len(sightings) > _PIECE:
+                await deferLater(self._clock, 0)
+        missing = expected - shown - self._overtaken
+        await self._turn.run(_started, self._search, missing)
+        self.sweeps += 1
+
+    async def _mend(self, sightings: Sequence[Sighting]) -> None:
+        """Take what a sweep shows, but for what is older than what others have seen.  See Note [One look at a time]."""
+        valid = [sighting for sighting in sightings if sighting.job_id not in self._overtaken]
+        missed = sum(self._is_news(sighting) for sighting in valid) if self.sweeps else 0
+        await self._take(valid)
+        if missed:
+            self._log.info("a sweep has repaired {count} states that the queue's news had missed", count=missed)
+        self.repaired += missed
+
+    def _is_news(self, sighting: Sighting) -> bool:
+        """Whether a job has changed its state unnoticed."""
+        seen = self._seen.get(sighting.job_id)
+        return seen is not None and seen.state is not sighting.state and sighting.job_id not in self._finishing
+
+    async def _take(self, sightings: Iterable[Sighting], until: str | None = None) -> None:
+        """@param until: how far the news were read that these are."""
+        fresh = list(sightings)
+        self._overtaken.update(sighting.job_id for sighting in fresh)
+        changed = [sighting for sighting in fresh if sighting != self._seen.get(sighting.job_id)]
         changed = [sighting for sighting in changed if await self._is_known(sighting)]
         now = self._clock.seconds()
         steps = [_step(sighting, now) for sighting in changed if not sighting.state.final]
         if steps:
-            await self._store.advance(steps)
+            await self._store.advance(steps, until)
         for sighting in changed:
             if sighting.state.final:
-                self._finish(sighting)
+                self._finishing.begin(sighting)
             else:
                 self._seen[sighting.job_id] = sighting
 
@@ -163,6 +212,7 @@ class Watching:
         """Look for jobs that the queue does not show.  See Note [Jobs that vanish]."""
         # Some may have been finished since they were expected.
         absent = {job_id for job_id in missing if job_id in self._seen and job_id not in self._finishing}
+        self._missing, self._searched = absent, self._clock.seconds()
         self._absences.only(absent)
         if not absent:
             return
@@ -170,68 +220,15 @@ class Watching:
         self._absences.found([*found, *unclear])
         await self._take(found.values())
         now = self._clock.seconds()
-        for job_id in absent.difference(found, unclear):
+        self._missing = absent.difference(found, unclear)
+        for job_id in self._missing:
             if self._absences.missed(job_id, now, GRACE):
                 self._log.warn("job {job_id} is neither in the queue nor in its history", job_id=job_id)
                 await self.conclude(job_id, JobState.REMOVED, "The scheduler does not know this job any more.")
                 self._absences.found([job_id])
 
-    def _finish(self, sighting: Sighting) -> None:
-        if sighting.job_id not in self._finishing:
-            self._finishing[sighting.job_id] = Deferred()
-            Deferred.fromCoroutine(self._finish_in_turn(sighting))
-
-    async def _finish_in_turn(self, sighting: Sighting) -> None:
-        job_id = sighting.job_id
-        try:
-            await self._finishing_at_once.run(lambda: Deferred.fromCoroutine(self._finish_now(sighting)))
-            self._troubled.discard(job_id)
-        except Exception:
-            # The next look tries again: the queue keeps the job until it is acknowledged.
-            self._tell_trouble(job_id)
-        self._finishing.pop(job_id).callback(None)
-
-    def _tell_trouble(self, job_id: str) -> None:
-        """Log why a job could not be finished, once for each job: the queue may be away, or the disk full, for long."""
-        failure = Failure()
-        if job_id in self._troubled:
-            return
-        self._troubled.add(job_id)
-        if isinstance(failure.value, ModabatchError):
-            self._log.warn("finishing job {job_id} waits: {problem}", job_id=job_id, problem=failure.value.cause)
-        else:
-            self._log.failure("finishing job {job_id}; trying on", failure, job_id=job_id)
-
-    async def _finish_now(self, sighting: Sighting) -> None:
-        """See Note [Finishing]."""
-        job_id = sighting.job_id
-        job = await self._store.get(job_id)
-        if job is not None and not job.state.final:
-            await self._bring_results(sighting)
-            await self.conclude(job_id, sighting.state, sighting.reason, sighting)
+    def _forget(self, job_id: str) -> None:
         self._seen.pop(job_id, None)
-        await self._queue.acknowledge([sighting.backend_id])
-
-    async def _bring_results(self, sighting: Sighting) -> None:
-        job_id = sighting.job_id
-        try:
-            await self._queue.fetch(sighting, self._spool.directory(job_id))
-        except QueueRefused as problem:
-            self._log.error("job {job_id} ended, but its results are lost: {problem}", job_id=job_id, problem=problem.cause)
-        await self._spool.settle(job_id)
-
-    async def conclude(self, job_id: str, state: JobState, reason: str | None, sighting: Sighting | None = None) -> None:
-        """Write a final state and the message about it in one transaction."""
-        job = await self._store.get(job_id)
-        if job is not None:
-            now = self._clock.seconds()
-            ended = msgspec.structs.replace(job, state=state, sighting=sighting or job.sighting)
-            message = completion(ended, self._new_id(), now, reason)
-            step = Progress(job_id=job_id, state=state, at=now, reason=reason, sighting=sighting, message=message)
-            await self._store.advance([*_unseen_run(job, sighting), step])
-            self._log.info("job {job_id} is over: {state}{why}", job_id=job_id, state=state, why=_why(reason, sighting))
-        self._seen.pop(job_id, None)
-        self._settled()
 
 
 async def search(queue: IQueue, job_ids: Collection[str]) -> tuple[Mapping[str, Sighting], Collection[str]]:
@@ -242,30 +239,14 @@ async def search(queue: IQueue, job_ids: Collection[str]) -> tuple[Mapping[str, 
         return problem.found, problem.job_ids
 
 
-def _unseen_run(job: Job, sighting: Sighting | None) -> Sequence[Progress]:
-    """The beginning of a run that was over before any look saw it, for the job's history."""
-    if sighting is None or sighting.current_started is None or job.state is not JobState.IDLE:
-        return ()
-    # HTCondor counts whole seconds: the run may seem to have begun before the job was there.
-    began = max(sighting.current_started, job.history[-1].at if job.history else job.request.submitted)
-    return (Progress(job_id=job.request.id, state=JobState.RUNNING, at=began),)
+def _started(work: Callable[P, Coroutine[Deferred[Any], Any, None]], *args: P.args, **kwargs: P.kwargs) -> Deferred[None]:
+    return Deferred.fromCoroutine(work(*args, **kwargs))
 
 
-def _why(reason: str | None, sighting: Sighting | None) -> str:
-    if reason is not None:
-        return f", {reason}"
-    if sighting is None or (sighting.exit_status is None and sighting.exit_signal is None):
-        return ""
-    ended = f"exit status {sighting.exit_status}" if sighting.exit_signal is None else f"signal {sighting.exit_signal}"
-    return f", {ended}"
+def _pieces(sightings: Sequence[Sighting]) -> Iterator[Sequence[Sighting]]:
+    for start in range(0, len(sightings), _PIECE):
+        yield sightings[start : start + _PIECE]
 
 
 def _step(sighting: Sighting, now: float) -> Progress:
     return Progress(job_id=sighting.job_id, state=sighting.state, at=now, reason=sighting.reason, sighting=sighting)
-
-
-def _after(done: Deferred[None]) -> Deferred[None]:
-    """Fires after C{done}; cancelling it leaves C{done} alone."""
-    later: Deferred[None] = Deferred()
-    done.addCallback(lambda _: None if later.called else later.callback(None))
-    return later

@@ -104,7 +104,10 @@ class IStore(Interface):
     def task(job_id: str, index: int) -> Deferred[Task | None]:
         """One task of a job array."""
 
-    def advance(steps: Sequence[Progress]) -> Deferred[Collection[str]]:
+    def news_until() -> Deferred[str]:
+        """How far the queue's news were read, when L{advance} was last told; empty before that."""
+
+    def advance(steps: Sequence[Progress], until: str | None = None) -> Deferred[Collection[str]]:
         """
         Write steps in one transaction.
 
@@ -112,6 +115,7 @@ class IStore(Interface):
         a completion is told once.  The steps of tasks move their array along (Note [The state of an array] in
         L{modabatchd.queue.tallies}), but only a step of its own makes it final.
 
+        @param until: how far the queue's news were read that the steps come from.
         @return: the ids of the arrays whose last task is over, while they themselves are not final yet.
         """
 

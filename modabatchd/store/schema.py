@@ -34,9 +34,15 @@ def _job(primary_key: bool = False, nullable: bool = False) -> Column[int]:
     return Column("job", _NUMBER, ForeignKey("jobs.seq", ondelete="CASCADE"), nullable=nullable, primary_key=primary_key)
 
 
-#: One row: the UUID of this installation, and to whom its live jobs belong; C{NULL} where that is not known.
+#: One row: the UUID of this installation, to whom its live jobs belong, and how far that one's news were read; C{NULL} where
+#: that is not known.
 installation: Final = Table(
-    "installation", METADATA, Column("uuid", Text, primary_key=True), Column("backend", Text), Column("schedd", Text)
+    "installation",
+    METADATA,
+    Column("uuid", Text, primary_key=True),
+    Column("backend", Text),
+    Column("schedd", Text),
+    Column("news", Text),
 )
 
 #: C{request} and C{sighting} hold JSON; what is searched for stands beside them.

@@ -149,9 +149,13 @@ class SQLStore(Service):
         found = self.read(_each(partial(rows_tasks.task, job_id)), statements_tasks.ONE_TASK, id=job_id, index=index)
         return found.addCallback(lambda tasks: tasks[0] if tasks else None)
 
-    def advance(self, steps: Sequence[Progress]) -> Deferred[Collection[str]]:
+    def news_until(self) -> Deferred[str]:
+        """See L{IStore.news_until}."""
+        return self.read(_only, statements.NEWS).addCallback(lambda until: until or "")
+
+    def advance(self, steps: Sequence[Progress], until: str | None = None) -> Deferred[Collection[str]]:
         """See L{IStore.advance}."""
-        return self.write(_advance, steps)
+        return self.write(_advance, steps, until)
 
     def expired(self, before: float, limit: int) -> Deferred[Sequence[str]]:
         """See L{IStore.expired}."""
@@ -273,7 +277,9 @@ def _add(connection: Connection, requests: Sequence[JobRequest]) -> Sequence[Job
     return added
 
 
-def _advance(connection: Connection, steps: Sequence[Progress]) -> Collection[str]:
+def _advance(connection: Connection, steps: Sequence[Progress], until: str | None) -> Collection[str]:
+    if until is not None:
+        connection.execute(statements.REMEMBER_NEWS, {"until": until})
     writes = plan(steps, _standings(connection, steps))
     _execute(connection, statements_tasks.ADVANCE_TASKS, writes.tasks)
     _execute(connection, statements.ADVANCE, writes.jobs)

@@ -99,8 +99,10 @@ ALIVE: Final = exists().where(jobs.c.state.in_([state.value for state in JobStat
 INSTANCE: Final = select(installation.c.uuid)
 BACKEND: Final = select(installation.c.backend)
 SCHEDD: Final = select(installation.c.schedd)
-#: What a scheduler has is not what another one has.
-REMEMBER_BACKEND: Final = update(installation).values(backend=bindparam("name"), schedd=None)
+NEWS: Final = select(installation.c.news)
+#: What a scheduler has, or tells, is not what another one does.
+REMEMBER_BACKEND: Final = update(installation).values(backend=bindparam("name"), schedd=None, news=None)
+REMEMBER_NEWS: Final = update(installation).values(news=bindparam("until"))
 REMEMBER_SCHEDD: Final = (
     update(installation).where(or_(installation.c.schedd.is_(None), ~ALIVE)).values(schedd=bindparam("name"))
 )

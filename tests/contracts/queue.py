@@ -11,9 +11,9 @@ import pytest_twisted
 from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
 
-from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal
-from modabatchd.queue.job import Action, BackendId, JobState, Resources
-from tests.contracts.jobs import Site, in_state, process_state, unpack
+from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
+from modabatchd.queue.job import Action, BackendId, JobState, Resources, Sighting
+from tests.contracts.jobs import Site, eventually, in_state, process_state, unpack
 
 NOBODY = BackendId(2_000_000_000)
 
@@ -23,6 +23,27 @@ LONG = "echo $$ >> '{mark}'; while :; do sleep 0.1; done"
 
 def long_job(site: Site, mark: str) -> str:
     return LONG.format(mark=site.directory / mark)
+
+
+class Reader:
+    """Reads the news of a queue, as whoever stores them would."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._until = ""
+        self.known: dict[str, Sighting] = {}
+
+    async def reads(self, ticket: Ticket, state: JobState) -> None:
+        """Wait until the news tell that a job is in a state."""
+
+        async def look() -> bool:
+            news = await self._site.queue.news(self._until)
+            self._until = news.until
+            self.known.update((sighting.job_id, sighting) for sighting in news.sightings)
+            seen = self.known.get(ticket.request.id)
+            return seen is not None and seen.state is state
+
+        await eventually(look)
 
 
 class QueueContract:
@@ -67,6 +88,24 @@ class QueueContract:
         await site.queue.acknowledge([number])
         assert await site.queue.sightings() == []
         assert (await site.queue.find([ticket.request.id]))[ticket.request.id].exit_status == 5
+
+    @pytest_twisted.ensureDeferred
+    async def test_news_tell_of_every_change(self, site: Site) -> None:
+        reader = Reader(site)
+        held, number = await site.put("true")
+        assert await site.queue.act(Action.HOLD, [number], "wait") == [ActionResult.DONE]
+        await reader.reads(held, JobState.HELD)
+        ended, over = await site.put("exit 4")
+        await reader.reads(ended, JobState.COMPLETED)
+        assert reader.known[ended.request.id].exit_status == 4
+        assert await site.queue.act(Action.RELEASE, [number], "go on") == [ActionResult.DONE]
+        await reader.reads(held, JobState.COMPLETED)
+        running, third = await site.put(long_job(site, "pids"))
+        await reader.reads(running, JobState.RUNNING)
+        assert await site.queue.act(Action.REMOVE, [third], "enough") == [ActionResult.DONE]
+        await reader.reads(running, JobState.REMOVED)
+        await site.queue.acknowledge([number, over, third])
+        assert (await site.queue.news("of another life")).until
 
     @pytest_twisted.ensureDeferred
     async def test_what_goes_in_and_comes_out(self, site: Site) -> None:

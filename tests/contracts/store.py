@@ -32,6 +32,14 @@ class StoreContract(OutboxContract, TasksContract):
         assert verifyObject(IService, store)
         assert str(uuid.UUID(store.instance)) == store.instance
 
+    def test_news(self, store: IStore, reopen: Callable[[], IStore]) -> None:
+        assert now(store.news_until()) == ""
+        now(store.advance([], "7"))
+        now(store.advance([]))
+        assert now(store.news_until()) == "7"
+        now(store.advance([], "8"))
+        assert now(reopen().news_until()) == "8"
+
     # schedd
 
     def test_scheduler(self, store: IStore, reopen: Callable[[], IStore]) -> None:

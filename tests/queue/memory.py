@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from modabatchd.errors import QueueAway
 from modabatchd.queue.absence import Unreadable
-from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
+from modabatchd.queue.interfaces import ActionResult, IQueue, News, Refusal, Ticket
 from modabatchd.queue.job import TRANSITIONS, Action, BackendId, JobState, Sighting
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class MemoryQueue(Service):
 
     @ivar away: while it is true, every method of IQueue fails with L{QueueAway}, and does nothing.
     @ivar untouched: whether it says so then.
+    @ivar silent: while it is true, changes are missing in its news.
     @ivar refuse: asked for every ticket: why the queue refuses it, or L{None} to take it.
     @ivar odd: ids of jobs that the queue shows in a way that cannot be read.
     @ivar tickets: what was submitted and taken, by job id.
@@ -37,6 +38,7 @@ class MemoryQueue(Service):
         self.settling = SETTLING
         self.away = False
         self.untouched = False
+        self.silent = False
         self.odd: set[str] = set()
         self.refuse: Callable[[Ticket], str | None] = lambda ticket: None
         self.tickets: dict[str, Ticket] = {}
@@ -44,6 +46,8 @@ class MemoryQueue(Service):
         self._seconds = seconds
         self._jobs: dict[str, Sighting] = {}
         self._acknowledged: set[BackendId] = set()
+        # The job of each change, in their order.
+        self._changes: list[str] = []
 
     def submit(self, tickets: Sequence[Ticket]) -> Deferred[Sequence[BackendId | Refusal]]:
         return self._answer(lambda: [self._take(ticket) for ticket in tickets])
@@ -51,6 +55,14 @@ class MemoryQueue(Service):
     def sightings(self) -> Deferred[Sequence[Sighting]]:
         waiting = [job for job in self._jobs.values() if job.backend_id not in self._acknowledged]
         return self._answer(lambda: [job for job in waiting if job.job_id not in self.odd])
+
+    def news(self, since: str) -> Deferred[News]:
+        def news() -> News:
+            changed = dict.fromkeys(reversed(self._changes[int(since or 0) :]))
+            there = [self._jobs[job_id] for job_id in changed if job_id in self._jobs and job_id not in self.odd]
+            return News([job for job in there if job.backend_id not in self._acknowledged], str(len(self._changes)))
+
+        return self._answer(news)
 
     def find(self, job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
         def find() -> Mapping[str, Sighting]:
@@ -153,6 +165,7 @@ class MemoryQueue(Service):
         number = BackendId(len(self.tickets) + 1)
         assert request.id not in self.tickets, "submitted twice"
         self.tickets[request.id] = ticket
+        self._changes.append(request.id)
         self._jobs[request.id] = Sighting(
             job_id=request.id,
             backend_id=number,
@@ -178,3 +191,5 @@ class MemoryQueue(Service):
     def _change(self, job_id: str, state: JobState, **changes: Any) -> None:
         changed = {"state": state, "backend_state": state.value, "reason": None} | changes
         self._jobs[job_id] = msgspec.structs.replace(self._jobs[job_id], **changed)
+        if not self.silent:
+            self._changes.append(job_id)

@@ -9,8 +9,8 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail
 
 from modabatchd.errors import NoSpace, QueueAway, QueueRefused
+from modabatchd.queue.finishing import AGAIN, PATIENCE
 from modabatchd.queue.job import JobState
-from modabatchd.queue.watching import PATIENCE
 from tests.deferreds import now
 from tests.queue.world import World
 
@@ -182,3 +182,39 @@ def test_whoever_stops_waiting_for_a_look_does_not_stop_the_finishing(world: Wor
     waiting.cancel()
     gate.callback(None)
     assert world.finished(job_id)
+
+
+def test_many_that_have_their_results_are_written_and_acknowledged_together(world: World) -> None:
+    ids = [world.submitted() for _ in range(20)]
+    for job_id in ids:
+        world.real_queue.finish(job_id)
+    gate: Deferred[None] = Deferred()
+    world.queue.gates = {"acknowledge": gate}
+    world.store.calls.clear()
+    world.hear()
+    assert world.queue.calls.count("acknowledge") == 1
+    gate.callback(None)
+    now(world.watching.idle())
+    assert all(world.finished(job_id) for job_id in ids)
+    assert world.queue.calls.count("acknowledge") == 2
+    assert world.store.calls.count("advance") == 2
+
+
+def test_one_job_that_cannot_be_written_does_not_hold_up_those_that_are_written_with_it(world: World) -> None:
+    ids = [world.submitted() for _ in range(5)]
+    for job_id in ids:
+        world.real_queue.finish(job_id)
+    gate: Deferred[None] = Deferred()
+    world.queue.gates = {"acknowledge": gate}
+    advance = world.store.part.advance
+
+    def refuse(steps: Any, until: Any = None) -> Any:
+        return fail(ValueError("odd")) if any(step.job_id == ids[2] for step in steps) else advance(steps, until)
+
+    world.store.part.advance = refuse
+    world.hear()
+    gate.callback(None)
+    assert [world.state(job_id) for job_id in ids] == [COMPLETED, COMPLETED, IDLE, COMPLETED, COMPLETED]
+    world.store.part.advance = advance
+    world.hear(AGAIN)
+    assert world.finished(ids[2])

@@ -47,6 +47,7 @@ class Pool:
         self.remembered = remembered
         self.live = True
         self._schedd, self._transfer = schedd, transfer
+        self._answered: list[frames.Request] = []
         self.start()
 
     def start(self) -> None:
@@ -72,8 +73,11 @@ class Pool:
     def heard(self) -> list[frames.Request]:
         return [request for child in self.machine.children for request in child.heard]
 
-    def answer(self, result: Any = None, problem: Problem | None = None, child: int = 0) -> None:
-        asked = self.machine.children[child]
+    def answer(self, result: Any = None, problem: Problem | None = None, child: int | None = None) -> None:
+        """Let a child answer; if it is not told which, the last one that has not answered yet."""
+        waiting = [each for each in self.machine.children if each.heard and each.heard[-1] not in self._answered]
+        asked = waiting[-1] if child is None else self.machine.children[child]
+        self._answered.append(asked.heard[-1])
         asked.say(Answer(asked.heard[-1].id, result, problem))
 
     def is_at(self, name: str, here: bool = True) -> None:
@@ -228,7 +232,7 @@ def test_a_download_holds_up_no_submission() -> None:
     assert isinstance(pool.heard[-1].operation, frames.Retrieve)
     submitting = pool.queue.submit([ticket()])
     assert isinstance(pool.heard[-1].operation, frames.Submit)
-    pool.answer([[1, 0]], child=2)
+    pool.answer([[1, 0]])
     assert list(now(submitting)) == [BackendId(1, 0)]
     assert not fetching.called
     fetching.addErrback(lambda failure: failure.trap(QueueAway))

@@ -49,7 +49,7 @@ def test_a_look_without_news_writes_nothing(world: World) -> None:
     world.store.calls.clear()
     world.queue.calls.clear()
     world.look()
-    assert (world.store.calls, world.queue.calls) == ([], ["sightings"])
+    assert (world.store.calls, world.queue.calls) == ([], ["sightings", "news"])
 
 
 def test_why_a_job_is_held_is_in_its_history(world: World) -> None:
@@ -130,7 +130,7 @@ def test_a_vanished_job_is_removed_after_the_grace_time(world: World, events: li
     assert len(world.trouble(events)) == 1
     world.queue.calls.clear()
     world.wait_out(world.look)
-    assert set(world.queue.calls) == {"sightings"}
+    assert set(world.queue.calls) == {"sightings", "news"}
 
 
 def test_a_job_that_comes_back_starts_its_grace_time_anew(world: World) -> None:
@@ -224,15 +224,113 @@ def test_jobs_that_the_store_does_not_know_are_left_alone_and_told_once(world: W
 def test_looks_take_turns(world: World) -> None:
     job_id = world.submitted()
     gate: Deferred[None] = Deferred()
-    world.queue.gates = {"sightings": gate}
+    world.queue.gates = {"news": gate}
     first = Deferred.fromCoroutine(world.watching.look())
     world.real_queue.hold(job_id, "later")
     second = Deferred.fromCoroutine(world.watching.look_at(job_id))
-    assert world.queue.calls[-1] == "sightings"
+    assert world.queue.calls[-1] == "news"
     gate.callback(None)
     now(first)
     now(second)
     assert world.state(job_id) is HELD
+
+
+def test_a_sweep_holds_up_nobody_and_overwrites_nothing_newer(world: World) -> None:
+    job_id, other = world.submitted(), world.submitted()
+    gate: Deferred[None] = Deferred()
+    world.queue.gates = {"sightings": gate}
+    sweep = Deferred.fromCoroutine(world.watching.sweep())
+    world.real_queue.hold(job_id, "meanwhile")
+    now(world.watching.look_at(job_id))
+    world.real_queue.start(other)
+    world.hear()
+    gate.callback(None)
+    now(sweep)
+    assert (world.state(job_id), world.state(other)) == (HELD, RUNNING)
+    assert world.states(job_id) == [IDLE, HELD]
+
+
+def test_news_are_enough(world: World) -> None:
+    ids = [world.submitted() for _ in range(3)]
+    world.hear()
+    world.real_queue.start(ids[0])
+    world.real_queue.hold(ids[1], "by hand")
+    world.hear(1)
+    world.real_queue.finish(ids[0])
+    world.real_queue.remove(ids[1], "no more")
+    world.queue.calls.clear()
+    world.hear(1)
+    assert "sightings" not in world.queue.calls
+    assert [world.states(job_id) for job_id in ids] == [[IDLE, RUNNING, COMPLETED], [IDLE, HELD, REMOVED], [IDLE]]
+    assert all(world.finished(job_id) for job_id in ids[:2])
+
+
+def test_how_far_the_news_were_read_is_stored_with_what_they_changed(world: World) -> None:
+    job_id = world.submitted()
+    world.hear()
+    stored = now(world.store.part.news_until())
+    assert stored
+    world.real_queue.start(job_id)
+    world.store.before = {"advance"}
+    with pytest.raises(Broken):
+        world.hear()
+    assert now(world.store.part.news_until()) == stored
+    world.store.before = set()
+    world.hear()
+    assert now(world.store.part.news_until()) != stored
+    assert world.state(job_id) is RUNNING
+    world.restart()
+    asked: list[str] = []
+    news = world.real_queue.news
+    world.real_queue.news = lambda since: asked.append(since) or news(since)  # type: ignore[method-assign,func-returns-value]
+    world.hear()
+    assert asked == [now(world.store.part.news_until())]
+
+
+def test_a_sweep_repairs_what_the_news_missed_and_counts_it(world: World) -> None:
+    silent, told, ended = world.submitted(), world.submitted(), world.submitted()
+    world.look()
+    world.hear()
+    world.real_queue.start(told)
+    world.real_queue.silent = True
+    world.real_queue.hold(silent, "by hand")
+    world.real_queue.finish(ended)
+    world.hear()
+    assert (world.state(silent), world.state(ended), world.watching.repaired) == (IDLE, IDLE, 0)
+    world.look()
+    assert (world.state(silent), world.state(ended), world.watching.repaired) == (HELD, COMPLETED, 2)
+    world.look()
+    assert (world.watching.repaired, world.watching.sweeps) == (2, 3)
+
+
+def test_what_happened_while_the_daemon_was_down_was_not_missed(world: World) -> None:
+    job_id = world.submitted()
+    world.look()
+    world.real_queue.start(job_id)
+    world.restart()
+    world.look()
+    assert (world.state(job_id), world.watching.repaired) == (RUNNING, 0)
+
+
+def test_a_missing_job_is_searched_for_without_another_sweep(world: World) -> None:
+    job_id = world.submitted()
+    world.look()
+    world.real_queue.vanish(job_id)
+    world.look()
+    world.wait_out(world.hear)
+    assert world.state(job_id) is REMOVED
+
+
+def test_a_large_sweep_lets_others_have_their_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modabatchd.queue.watching._PIECE", 2)
+    ids = [world.submitted() for _ in range(5)]
+    for job_id in ids:
+        world.real_queue.start(job_id)
+    sweep = Deferred.fromCoroutine(world.watching.sweep())
+    assert sorted(world.state(job_id) for job_id in ids) == [IDLE] * 3 + [RUNNING] * 2
+    world.clock.pump([0, 0, 0])
+    now(sweep)
+    assert {world.state(job_id) for job_id in ids} == {RUNNING}
 
 
 def test_a_look_that_fails_lets_the_next_one_look(world: World) -> None:

@@ -165,6 +165,12 @@ class World:
         return self.accept().request.id
 
     def look(self, seconds: float = 0.0) -> None:
+        """A look at everything."""
+        self.clock.advance(seconds)
+        now(self.watching.sweep())
+
+    def hear(self, seconds: float = 0.0) -> None:
+        """A look at what the queue tells."""
         self.clock.advance(seconds)
         now(self.watching.look())
 

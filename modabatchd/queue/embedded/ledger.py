@@ -10,7 +10,9 @@ whatever still runs, takes the outcomes that it finds, and makes everything else
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ from modabatchd.queue.embedded import journal, record, userlog
 from modabatchd.queue.embedded.machine import Machine
 from modabatchd.queue.embedded.processes import end_marked
 from modabatchd.queue.embedded.record import Outcome, Record
+from modabatchd.queue.interfaces import News
 from modabatchd.queue.job import BackendId, Sighting
 from modabatchd.workers import IWorkers
 
@@ -50,6 +53,10 @@ class Ledger:
         self._machine = machine
         self._last = 0
         self._acknowledged: dict[str, Sighting] = {}
+        # The number of each job's last change, in the order of the changes, and what tells this life's numbers from others'.
+        self._changed: dict[BackendId, int] = {}
+        self._changes = 0
+        self._life = secrets.token_hex(8)
         self.records: dict[BackendId, Record] = {}
 
     def open(self) -> None:
@@ -83,6 +90,15 @@ class Ledger:
         known = self._acknowledged | {each.request.id: each.sighting for each in self.records.values()}
         return {job_id: known[job_id] for job_id in job_ids if job_id in known}
 
+    def news(self, since: str) -> News:
+        """The jobs that were changed since; if that was in another life, all."""
+        life, _, number = since.partition(" ")
+        until = f"{self._life} {self._changes}"
+        if life != self._life:
+            return News([each.sighting for each in self.records.values()], until)
+        changed = takewhile(lambda job: self._changed[job] > int(number), reversed(self._changed))
+        return News([self.records[job].sighting for job in changed], until)
+
     async def change(self, changes: Sequence[Change]) -> None:
         """
         Change jobs; what has not changed may be among them.
@@ -93,6 +109,7 @@ class Ledger:
         if real:
             await self._durably(self._write, real, self._clock.seconds())
             self.records.update((after.sighting.backend_id, after) for _, after in real)
+            self._count(after.sighting.backend_id for _, after in real)
             self._last = max(self._last, *(after.sighting.backend_id.cluster for _, after in real))
 
     async def forget(self, numbers: Iterable[BackendId]) -> None:
@@ -106,6 +123,7 @@ class Ledger:
         for number in over:
             if number in self.records:
                 seen = self.records.pop(number).sighting
+                self._changed.pop(number, None)
                 self._acknowledged[seen.job_id] = seen
         while len(self._acknowledged) > _REMEMBERED:
             del self._acknowledged[next(iter(self._acknowledged))]
@@ -126,6 +144,12 @@ class Ledger:
         """Kill what is left of a run whose runner did not do it."""
         if not await self._workers.run(end_marked, str(run), _PATIENCE):
             self._log.warn("processes of {run} cannot be killed", run=run)
+
+    def _count(self, numbers: Iterable[BackendId]) -> None:
+        for number in numbers:
+            self._changes += 1
+            self._changed.pop(number, None)
+            self._changed[number] = self._changes
 
     def _taken_over(self, each: Record) -> Record:
         outcome = self._journal.outcome(each.sighting)

@@ -40,7 +40,7 @@ from modabatchd.queue.embedded.machine import Machine
 from modabatchd.queue.embedded.record import Record
 from modabatchd.queue.embedded.run import Run
 from modabatchd.queue.embedded.runner import SHORTAGES, Assignment
-from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
+from modabatchd.queue.interfaces import ActionResult, IQueue, News, Refusal, Ticket
 from modabatchd.queue.job import Action, BackendId, Sighting
 from modabatchd.shielding import shielded
 from modabatchd.workers import IWorkers
@@ -132,6 +132,10 @@ class EmbeddedQueue(Service):
     def sightings(self) -> Deferred[Sequence[Sighting]]:
         """See L{IQueue.sightings}."""
         return succeed([each.sighting for each in self._ledger.records.values()])
+
+    def news(self, since: str) -> Deferred[News]:
+        """See L{IQueue.news}; nothing is missed."""
+        return succeed(self._ledger.news(since))
 
     def find(self, job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
         """

@@ -199,6 +199,11 @@ def of_instance(instance: str) -> str:
     return f'ModabatchInstance == "{canonical(instance)}" && ModabatchAcknowledged =!= true'
 
 
+def changed(instance: str, seconds: int) -> str:
+    """The constraint for those jobs of L{of_instance} whose status is so many seconds old at most, by the scheduler's clock."""
+    return f"time() - EnteredCurrentStatus <= {seconds:d} && {of_instance(instance)}"
+
+
 def of_jobs(instance: str, job_ids: Collection[str]) -> str:
     """The constraint for some jobs of an installation, by our own ids."""
     listed = ", ".join(f'"{canonical(job_id)}"' for job_id in job_ids)

@@ -24,11 +24,11 @@ Note [Held, and released at once]
 A job that is held while it runs is C{held} at once, but its node takes a moment to let go of it.  If it is released within that
 moment, it may stay idle for minutes.  So a release waits for that first, though not for ever.
 
-Note [Four children]
+Note [Five children]
 ====================
-Sending and fetching files takes as long as it takes, and so does searching a long history; the watching of the queue and the
-submissions of others must not wait for any of them, nor a submission for a download.  So each has a child of its own, and
-those for files and history are let go when they have nothing to do.
+Sending and fetching files takes as long as it takes, and so does searching a long history or showing a long queue; questions
+for changes and the submissions of others must not wait for any of them, nor a submission for a download.  So each has a child
+of its own, and all but that for submissions and changes are let go when they have nothing to do.
 """
 
 from __future__ import annotations
@@ -48,17 +48,21 @@ from modabatchd.errors import ConfigurationError, QueueAway, QueueRefused
 from modabatchd.gathering import Gathering
 from modabatchd.queue.absence import Unreadable
 from modabatchd.queue.htcondor import classads, frames
+from modabatchd.queue.htcondor.asking import Asking
 from modabatchd.queue.htcondor.calls import Calls, Denied
+from modabatchd.queue.htcondor.changes import Changes
 from modabatchd.queue.htcondor.environment import Access, child_environment
 from modabatchd.queue.htcondor.home import Home, Known, Remember
 from modabatchd.queue.htcondor.reading import Reading, best
 from modabatchd.queue.htcondor.spawning import Spawn
-from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
+from modabatchd.queue.interfaces import ActionResult, IQueue, News, Refusal, Ticket
 from modabatchd.queue.job import Action, BackendId, JobState, Sighting
 
 T = TypeVar("T")
 
 _IDLE: Final = 60.0
+#: How many times longer than a question for changes took the rest after it is at least.
+_REST: Final = 9.0
 _MOST_ROWS: Final = 1000
 _MOST_TRANSFERS: Final = 50
 _MOST_ACTIONS: Final = 100
@@ -78,7 +82,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     Seconds that the scheduler may take.
 
     @ivar query: for an answer to a question.
-    @ivar submit: for taking jobs (without their files), for an action, for a search of its history.
+    @ivar submit: for taking jobs (without their files), for an action, for a search of its history, for showing all jobs.
     @ivar transfer: for the files of one job, in or out, or for those of several small ones.
     """
 
@@ -101,6 +105,7 @@ class HTCondorQueue(Service):
         it and fetched from it; C{"auto"}: direct if the scheduler is on this machine.
     @param known: tells the name of the scheduler that has the jobs; L{None} before C{remember} was ever called.
     @param remember: keeps that name over restarts.  See L{home} and Note [The scheduler that has the jobs].
+    @param interval: seconds between two questions for changes.
     @raise ConfigurationError: a path cannot be told to HTCondor.
     """
 
@@ -118,6 +123,7 @@ class HTCondorQueue(Service):
         deadlines: Deadlines = Deadlines(),  # noqa: B008 - frozen
         known: Known = lambda: succeed(None),
         remember: Remember = succeed,
+        interval: float = 2.0,
     ) -> None:
         self.name = "htcondor"
         _check(wrapper, spool)
@@ -133,10 +139,13 @@ class HTCondorQueue(Service):
         self._sender = Calls(reactor, spawn, _IDLE)
         self._fetcher = Calls(reactor, spawn, _IDLE)
         self._history = Calls(reactor, spawn, _IDLE)
-        self._all_calls = (self._calls, self._sender, self._fetcher, self._history)
+        self._sweeper = Calls(reactor, spawn, _IDLE)
+        self._all_calls = (self._calls, self._sender, self._fetcher, self._history, self._sweeper)
         self._home = Home(self._ask_for_home, self._has_jobs, access.schedd or "", known, remember)
         self._direct = Gathering(self._submit_direct, _MOST_ROWS, _shape)
         self._sent = Gathering(self._submit_sent, _MOST_TRANSFERS, _shape)
+        asking = Asking(reactor.seconds(), interval, _REST)
+        self._changes = Changes(reactor, self._changed, asking)
 
     @property
     def settling(self) -> float:
@@ -161,6 +170,10 @@ class HTCondorQueue(Service):
     def sightings(self) -> Deferred[Sequence[Sighting]]:
         """See L{IQueue.sightings}."""
         return Deferred.fromCoroutine(self._sightings())
+
+    def news(self, since: str) -> Deferred[News]:
+        """See L{IQueue.news}."""
+        return Deferred.fromCoroutine(self._changes.since(since))
 
     def find(self, job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
         """
@@ -258,13 +271,18 @@ class HTCondorQueue(Service):
         return not home.here if self._transfer == "auto" else self._transfer == "spool"
 
     async def _sightings(self) -> Sequence[Sighting]:
+        return await self._show(classads.of_instance(self._instance), self._sweeper, self._deadlines.submit)
+
+    async def _changed(self, seconds: int) -> Sequence[Sighting]:
+        return await self._show(classads.changed(self._instance, seconds), self._calls, self._deadlines.query)
+
+    async def _show(self, constraint: str, calls: Calls, deadline: float) -> Sequence[Sighting]:
         result: list[Sighting] = []
 
         def take(ads: list[dict[str, Any]]) -> None:
             result.extend(self._reading.read(ads, set()))
 
-        query = frames.Query(classads.of_instance(self._instance), classads.PROJECTION)
-        await self._call(query, self._deadlines.query, take)
+        await self._call(frames.Query(constraint, classads.PROJECTION), deadline, take, calls)
         return result
 
     async def _find(self, job_ids: Collection[str]) -> Mapping[str, Sighting]:
