@@ -37,8 +37,9 @@ from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
 from modabatchd.queue.embedded.machine import this_machine
 from modabatchd.queue.embedded.queue import EmbeddedQueue
+from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access
-from modabatchd.queue.htcondor.queue import Deadlines, HTCondorQueue
+from modabatchd.queue.htcondor.queue import HTCondorQueue
 from modabatchd.queue.interfaces import IQueue
 from modabatchd.queue.retention import Retention
 from modabatchd.queue.rounds import Rounds

@@ -23,8 +23,9 @@ from twisted.internet.task import LoopingCall, deferLater
 import modabatchd.queue
 from modabatchd.errors import ConfigurationError, QueueAway
 from modabatchd.queue.htcondor.classads import group
+from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access, child_environment
-from modabatchd.queue.htcondor.queue import Deadlines, HTCondorQueue
+from modabatchd.queue.htcondor.queue import HTCondorQueue
 from modabatchd.queue.interfaces import ActionResult, Refusal, Ticket
 from modabatchd.queue.job import Action, BackendId, JobRequest, JobState, Resources, Sighting
 

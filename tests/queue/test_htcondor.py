@@ -15,10 +15,11 @@ from twisted.logger import LogLevel
 from modabatchd.errors import QueueAway
 from modabatchd.queue.absence import Unreadable
 from modabatchd.queue.htcondor import frames
+from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access
 from modabatchd.queue.htcondor.frames import Answer, Problem
 from modabatchd.queue.htcondor.process import ChildProcess
-from modabatchd.queue.htcondor.queue import Deadlines, HTCondorQueue
+from modabatchd.queue.htcondor.queue import HTCondorQueue
 from modabatchd.queue.interfaces import Ticket
 from modabatchd.queue.job import BackendId, JobRequest, JobState, Sighting
 from tests.deferreds import now

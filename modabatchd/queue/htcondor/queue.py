@@ -51,6 +51,7 @@ from modabatchd.queue.htcondor import classads, frames
 from modabatchd.queue.htcondor.asking import Asking
 from modabatchd.queue.htcondor.calls import Calls, Denied
 from modabatchd.queue.htcondor.changes import Changes
+from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access, child_environment
 from modabatchd.queue.htcondor.home import Home, Known, Remember
 from modabatchd.queue.htcondor.reading import Reading, best
@@ -75,20 +76,6 @@ _LETTING_GO: Final = 10.0
 _LOOK: Final = 0.1
 #: Seconds that calls may still take once the service is about to stop.
 _HURRY: Final = 5.0
-
-
-class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    Seconds that the scheduler may take.
-
-    @ivar query: for an answer to a question.
-    @ivar submit: for taking jobs (without their files), for an action, for a search of its history, for showing all jobs.
-    @ivar transfer: for the files of one job, in or out, or for those of several small ones.
-    """
-
-    query: float = 5.0
-    submit: float = 15.0
-    transfer: float = 3600.0
 
 
 @implementer(IQueue)
