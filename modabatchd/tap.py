@@ -39,6 +39,7 @@ from modabatchd.queue.embedded.machine import this_machine
 from modabatchd.queue.embedded.queue import EmbeddedQueue
 from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access
+from modabatchd.queue.htcondor.events import Events
 from modabatchd.queue.htcondor.queue import HTCondorQueue
 from modabatchd.queue.interfaces import IQueue
 from modabatchd.queue.retention import Retention
@@ -280,6 +281,7 @@ class _Daemon:
             store.schedd,
             store.remember_schedd,
             self._settings.queue.poll_interval,
+            Events(spool / "events", self._workers("readers of events", 1), self._day.seconds),
         )
 
     def _retention(self, store: SQLStore, spool: FileSpool) -> Repeating:

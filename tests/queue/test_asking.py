@@ -7,20 +7,20 @@ def asked(asking: Asking, at: float, took: float = 0.0) -> int:
     """Ask, and store the answer."""
     assert asking.due(at)
     span = asking.span(at)
-    asking.rest(at, at + took)
+    asking.rest(at, at + took, 9.0)
     asking.answered(at)
     return span
 
 
 def test_without_hints_the_interval_counts() -> None:
-    asking = Asking(0.0, interval=2.0, rest=9.0)
+    asking = Asking(0.0, interval=2.0)
     assert asked(asking, 0.0) == OVERLAP
     assert not asking.due(1.9)
     assert asked(asking, 2.0) == 2 + OVERLAP
 
 
 def test_a_scheduler_that_is_slow_is_asked_less_often() -> None:
-    asking = Asking(0.0, interval=2.0, rest=9.0)
+    asking = Asking(0.0, interval=2.0)
     asked(asking, 0.0, took=1.0)
     assert not asking.due(9.9)
     asking.hint(1.0, 0.0)
@@ -29,7 +29,7 @@ def test_a_scheduler_that_is_slow_is_asked_less_often() -> None:
 
 
 def test_a_hint_is_followed_by_more_than_one_question() -> None:
-    asking = Asking(0.0, interval=60.0, rest=0.0)
+    asking = Asking(0.0, interval=60.0)
     asked(asking, 0.0)
     asking.hint(10.0, 9.8)
     assert asked(asking, 10.0) == 10 + OVERLAP
@@ -41,8 +41,8 @@ def test_a_hint_is_followed_by_more_than_one_question() -> None:
 
 
 def test_what_was_not_stored_is_asked_for_again() -> None:
-    asking = Asking(0.0, interval=2.0, rest=0.0)
+    asking = Asking(0.0, interval=2.0)
     asked(asking, 0.0)
     assert asking.span(2.0) == 2 + OVERLAP
-    asking.rest(2.0, 2.0)
+    asking.rest(2.0, 2.0, 9.0)
     assert asking.span(4.0) == 4 + OVERLAP

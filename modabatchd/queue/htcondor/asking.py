@@ -34,12 +34,10 @@ class Asking:
 
     @param now: until when everything is known.
     @param interval: seconds between two questions at least, when nothing calls for one.
-    @param rest: the same, as a multiple of what the last one took.
     """
 
-    def __init__(self, now: float, interval: float, rest: float) -> None:
+    def __init__(self, now: float, interval: float) -> None:
         self._interval = interval
-        self._rest = rest
         self._known_until = now
         self._regular = now
         self._not_before = now
@@ -59,11 +57,15 @@ class Asking:
         since = min([self._known_until, *(since for at, since in self._hints if at <= now)])
         return ceil(now - since) + OVERLAP
 
-    def rest(self, asked: float, now: float) -> None:
-        """A question that was put at C{asked} has ended, well or not."""
+    def rest(self, asked: float, now: float, multiple: float) -> None:
+        """
+        A question that was put at C{asked} has been answered.
+
+        @param multiple: how many times longer than that took it is to the next one at least, when nothing calls for one.
+        """
         took = now - asked
         self._not_before = now + _REST * took
-        self._regular = now + max(self._interval, self._rest * took)
+        self._regular = now + max(self._interval, multiple * took)
 
     def answered(self, asked: float) -> None:
         """What was told in answer to a question that was put then is stored."""

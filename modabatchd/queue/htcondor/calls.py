@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -302,6 +303,17 @@ class Calls:
             emptied, self._emptied = self._emptied, []
             for done in emptied:
                 done.callback(None)
+
+
+def converted(results: list[Any], kind: Any, many: bool = False) -> Any:
+    """A taker of results that makes them what they are."""
+    if many:
+        return lambda part: results.extend(msgspec.convert(part, list[kind]))
+    return lambda part: results.append(msgspec.convert(part, kind))
+
+
+def ignore(part: object) -> None:
+    """The call has no result."""
 
 
 def _away(cause: str, untouched: bool = False) -> QueueAway:

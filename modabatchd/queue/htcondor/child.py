@@ -120,8 +120,8 @@ class Scheduler:
         match operation:
             case frames.Submit(group, spool):
                 yield self._submit_all(group, spool)
-            case frames.Query(constraint, projection):
-                yield from _parts(self._schedd().query(constraint, list(projection)))
+            case frames.Query(constraint, projection, limit):
+                yield from _parts(self._schedd().query(constraint, list(projection), limit=limit))
             case frames.History(constraint, projection, limit):
                 yield from _parts(self._schedd().history(constraint, list(projection), limit))
             case frames.Act(action, jobs, reason):

@@ -81,6 +81,22 @@ PROJECTION: Final = (
 _UNSAFE: Final = frozenset("$\"'\\;")
 
 
+#: The events that may mean a change: it runs, its program cannot be run, it was evicted, has ended, its shadow failed, it was
+#: removed, suspended, resumed, held, released, its node was lost, is back, or is given up.
+_EVENTS: Final = "1,2,4,5,7,9,10,11,12,13,22,23,24"
+
+
+class EventLog(msgspec.Struct, frozen=True):
+    """
+    A file for the events of many jobs.
+
+    @ivar stamp: a number that tells it from others.
+    """
+
+    stamp: int
+    path: str
+
+
 class Group(msgspec.Struct, frozen=True):
     """
     Jobs that go to the scheduler as one submission.
@@ -122,15 +138,19 @@ def shape(request: JobRequest) -> tuple[bool, ...]:
     )
 
 
-def group(jobs: Sequence[tuple[JobRequest, Path]], instance: str, wrapper: Path, spool: bool) -> Group:
+def group(
+    jobs: Sequence[tuple[JobRequest, Path]], instance: str, wrapper: Path, spool: bool, events: EventLog | None = None
+) -> Group:
     """
     Jobs of one L{shape} as one submission.
 
     @param jobs: each with the directory of its files; all paths are L{usable}.
     @param instance: the UUID of this installation.
     @param spool: whether the files are sent to the scheduler, or it reads and writes them where they are.
+    @param events: where the events of all of them go as well.
     """
-    return Group(_description(jobs[0][0], instance, wrapper, spool), [_row(request, directory) for request, directory in jobs])
+    description = _description(jobs[0][0], instance, wrapper, spool) | _event_log(events)
+    return Group(description, [_row(request, directory) for request, directory in jobs])
 
 
 def _row(request: JobRequest, directory: Path) -> dict[str, str]:
@@ -177,6 +197,13 @@ def _description(like: JobRequest, instance: str, wrapper: Path, spool: bool) ->
     }
 
 
+def _event_log(events: EventLog | None) -> dict[str, str]:
+    """What makes an event log the second one of a job."""
+    if events is None:
+        return {}
+    return {"dagman_log": events.path, "My.DAGManNodesMask": f'"{_EVENTS}"', "My.ModabatchEvents": f"{events.stamp:d}"}
+
+
 def _extras(like: JobRequest) -> dict[str, str]:
     """What not every job asks for; the same for all jobs of a L{shape}."""
     _, limited, retried, sized, accelerated = shape(like)
@@ -202,6 +229,11 @@ def of_instance(instance: str) -> str:
 def changed(instance: str, seconds: int) -> str:
     """The constraint for those jobs of L{of_instance} whose status is so many seconds old at most, by the scheduler's clock."""
     return f"time() - EnteredCurrentStatus <= {seconds:d} && {of_instance(instance)}"
+
+
+def of_events(instance: str, stamp: int) -> str:
+    """The constraint for all jobs of an installation whose events go to the file of that stamp."""
+    return f'ModabatchEvents == {stamp:d} && ModabatchInstance == "{canonical(instance)}"'
 
 
 def of_jobs(instance: str, job_ids: Collection[str]) -> str:

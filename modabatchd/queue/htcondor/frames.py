@@ -28,10 +28,11 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
 
 
 class Query(msgspec.Struct, frozen=True, tag=True):
-    """Show the jobs in the queue that match.  Answered by lists of ads, as plain dicts."""
+    """Show the jobs in the queue that match, or so many of them.  Answered by lists of ads, as plain dicts."""
 
     constraint: str
     projection: tuple[str, ...]
+    limit: int = -1
 
 
 class History(msgspec.Struct, frozen=True, tag=True):

@@ -37,7 +37,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.task import deferLater
@@ -48,11 +47,11 @@ from modabatchd.errors import ConfigurationError, QueueAway, QueueRefused
 from modabatchd.gathering import Gathering
 from modabatchd.queue.absence import Unreadable
 from modabatchd.queue.htcondor import classads, frames
-from modabatchd.queue.htcondor.asking import Asking
-from modabatchd.queue.htcondor.calls import Calls, Denied
+from modabatchd.queue.htcondor.calls import Calls, Denied, converted, ignore
 from modabatchd.queue.htcondor.changes import Changes
 from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access, child_environment
+from modabatchd.queue.htcondor.events import Events, Found, Marks
 from modabatchd.queue.htcondor.home import Home, Known, Remember
 from modabatchd.queue.htcondor.reading import Reading, best
 from modabatchd.queue.htcondor.spawning import Spawn
@@ -62,8 +61,6 @@ from modabatchd.queue.job import Action, BackendId, JobState, Sighting
 T = TypeVar("T")
 
 _IDLE: Final = 60.0
-#: How many times longer than a question for changes took the rest after it is at least.
-_REST: Final = 9.0
 _MOST_ROWS: Final = 1000
 _MOST_TRANSFERS: Final = 50
 _MOST_ACTIONS: Final = 100
@@ -92,7 +89,9 @@ class HTCondorQueue(Service):
         it and fetched from it; C{"auto"}: direct if the scheduler is on this machine.
     @param known: tells the name of the scheduler that has the jobs; L{None} before C{remember} was ever called.
     @param remember: keeps that name over restarts.  See L{home} and Note [The scheduler that has the jobs].
-    @param interval: seconds between two questions for changes.
+    @param interval: seconds between two questions for changes, when no event calls for one.
+    @param events: where the scheduler tells of events, if it is on this machine; L{None} does without.
+    @ivar changes: what it tells of changes.
     @raise ConfigurationError: a path cannot be told to HTCondor.
     """
 
@@ -111,6 +110,7 @@ class HTCondorQueue(Service):
         known: Known = lambda: succeed(None),
         remember: Remember = succeed,
         interval: float = 2.0,
+        events: Events | None = None,
     ) -> None:
         self.name = "htcondor"
         _check(wrapper, spool)
@@ -131,8 +131,8 @@ class HTCondorQueue(Service):
         self._home = Home(self._ask_for_home, self._has_jobs, access.schedd or "", known, remember)
         self._direct = Gathering(self._submit_direct, _MOST_ROWS, _shape)
         self._sent = Gathering(self._submit_sent, _MOST_TRANSFERS, _shape)
-        asking = Asking(reactor.seconds(), interval, _REST)
-        self._changes = Changes(reactor, self._changed, asking)
+        self._events = events
+        self.changes = Changes(reactor, self._changed, self._read_events, interval)
 
     @property
     def settling(self) -> float:
@@ -160,7 +160,7 @@ class HTCondorQueue(Service):
 
     def news(self, since: str) -> Deferred[News]:
         """See L{IQueue.news}."""
-        return Deferred.fromCoroutine(self._changes.since(since))
+        return Deferred.fromCoroutine(self.changes.since(since))
 
     def find(self, job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
         """
@@ -215,7 +215,8 @@ class HTCondorQueue(Service):
 
     async def _submit_group(self, tickets: Sequence[Ticket], spool: bool) -> Sequence[BackendId | Refusal]:
         jobs = [(ticket.request, ticket.directory) for ticket in tickets]
-        operation = frames.Submit(classads.group(jobs, self._instance, self._wrapper, spool), spool)
+        log = None if spool or self._events is None else await self._events.newest()
+        operation = frames.Submit(classads.group(jobs, self._instance, self._wrapper, spool, log), spool)
         results: list[BackendId | Refusal] = []
 
         def take(part: list[Any]) -> None:
@@ -238,14 +239,11 @@ class HTCondorQueue(Service):
 
     async def _ask_for_home(self, name: str) -> frames.Whereabouts:
         seen: list[frames.Whereabouts] = []
-        await self._calls.call(frames.Ping(), self._deadlines.query, _converted(seen, frames.Whereabouts), name)
+        await self._calls.call(frames.Ping(), self._deadlines.query, converted(seen, frames.Whereabouts), name)
         return seen[0]
 
     async def _has_jobs(self, name: str) -> bool:
-        ads: list[Any] = []
-        query = frames.Query(classads.of_instance(self._instance), ("ClusterId",))
-        await self._calls.call(query, self._deadlines.query, ads.extend, name)
-        return bool(ads)
+        return await self._has_any(classads.of_instance(self._instance), name)
 
     async def _gathering(self) -> Gathering[Ticket, BackendId | Refusal]:
         try:
@@ -258,7 +256,21 @@ class HTCondorQueue(Service):
         return not home.here if self._transfer == "auto" else self._transfer == "spool"
 
     async def _sightings(self) -> Sequence[Sighting]:
-        return await self._show(classads.of_instance(self._instance), self._sweeper, self._deadlines.submit)
+        shown = await self._show(classads.of_instance(self._instance), self._sweeper, self._deadlines.submit)
+        if self._events is not None:
+            await self._events.clear_away(self._has_events)
+        return shown
+
+    async def _read_events(self, marks: Marks) -> Found | None:
+        return None if self._events is None or await self._is_spooling() else await self._events.read(marks)
+
+    async def _has_events(self, stamp: int) -> bool:
+        return await self._has_any(classads.of_events(self._instance, stamp), (await self._home.find()).name)
+
+    async def _has_any(self, constraint: str, name: str) -> bool:
+        ads: list[Any] = []
+        await self._calls.call(frames.Query(constraint, ("ClusterId",), 1), self._deadlines.query, ads.extend, name)
+        return bool(ads)
 
     async def _changed(self, seconds: int) -> Sequence[Sighting]:
         return await self._show(classads.changed(self._instance, seconds), self._calls, self._deadlines.query)
@@ -291,7 +303,7 @@ class HTCondorQueue(Service):
         useless = [_number(classads.backend_id(ad)) for ad in ads if self._is_left_over(ad)]
         if useless:
             self._log.warn("{count} jobs whose files never arrived are taken out of the queue", count=len(useless))
-            await self._call(frames.Discard(useless), self._deadlines.submit, _ignore)
+            await self._call(frames.Discard(useless), self._deadlines.submit, ignore)
         return best(self._reading.read(ads, odd))
 
     def _is_left_over(self, ad: Mapping[str, Any]) -> bool:
@@ -311,7 +323,7 @@ class HTCondorQueue(Service):
             try:
                 if action is Action.RELEASE:
                     await self._until_let_go_of(piece)
-                await self._call(operation, self._deadlines.submit, _converted(results, ActionResult, many=True))
+                await self._call(operation, self._deadlines.submit, converted(results, ActionResult, many=True))
             except Denied as problem:
                 raise QueueRefused(problem.cause, problem.cure) from problem
         return results
@@ -331,7 +343,7 @@ class HTCondorQueue(Service):
         if sighting.backend_id not in self._reading.remote:
             return
         try:
-            await self._call(frames.Retrieve(_number(sighting.backend_id)), self._deadlines.transfer, _ignore, self._fetcher)
+            await self._call(frames.Retrieve(_number(sighting.backend_id)), self._deadlines.transfer, ignore, self._fetcher)
         except QueueRefused:
             # A job that was removed before its end has no output; what else there is of it was brought.
             if sighting.state is not JobState.REMOVED:
@@ -340,7 +352,7 @@ class HTCondorQueue(Service):
     async def _acknowledge(self, backend_ids: Sequence[BackendId]) -> None:
         for piece in _pieces(backend_ids):
             operation = frames.Acknowledge([_number(backend_id) for backend_id in piece])
-            await self._call(operation, self._deadlines.submit, _ignore)
+            await self._call(operation, self._deadlines.submit, ignore)
             self._reading.remote.difference_update(piece)
 
 
@@ -351,17 +363,6 @@ def _check(wrapper: Path, spool: Path) -> None:
                 f"HTCondor cannot be told the path of {what}, {str(path)!r}.",
                 "Use an absolute path without quotes, backslashes, semicolons, dollar signs and control characters.",
             )
-
-
-def _converted(results: list[Any], kind: Any, many: bool = False) -> Any:
-    """A taker of results that makes them what they are."""
-    if many:
-        return lambda part: results.extend(msgspec.convert(part, list[kind]))
-    return lambda part: results.append(msgspec.convert(part, kind))
-
-
-def _ignore(part: object) -> None:
-    """The call has no result."""
 
 
 def _raise_failure(outcomes: Sequence[tuple[bool, Any]]) -> None:
