@@ -40,6 +40,7 @@ setup(
         "multipart>=2.0",
         "SQLAlchemy>=2.1",
         "alembic>=1.20",
+        "prometheus-client>=0.26",
     ],
     extras_require={
         "htcondor": ["htcondor>=25"],

@@ -19,6 +19,7 @@ FIGURES: Final = {
     "list": "benchmarks.listing",
     "submit": "benchmarks.submissions",
     "idle": "benchmarks.idle",
+    "freshness": "benchmarks.freshness",
     "planner": "benchmarks.planner",
 }
 

@@ -26,10 +26,11 @@ _FILES: Final = {"bundle.tar.gz": 1000, "launch.sh": 200, "output.tar.gz": 500, 
 
 
 @implementer(IWorkers)
-class _AtOnce:
+class AtOnce:
     """Work done at once, on the thread of the caller."""
 
     def run(self, work: Callable[..., R], *args: Any, **kwargs: Any) -> Deferred[R]:
+        """See L{IWorkers.run}."""
         return execute(work, *args, **kwargs)
 
 
@@ -42,18 +43,18 @@ def fill(directory: Path, count: int, with_files: bool = False) -> list[str]:
     """
     directory.mkdir(mode=0o700)
     url = f"sqlite:///{directory / 'modabatchd.sqlite'}"
-    store = SQLStore(url, prepare(url), _AtOnce(), _AtOnce())
+    store = SQLStore(url, prepare(url), AtOnce(), AtOnce())
     store.startService()
-    spool = FileSpool(directory / "spool", 1 << 40, _AtOnce())
+    spool = FileSpool(directory / "spool", 1 << 40, AtOnce())
     spool.prepare()
     ids: list[str] = []
     for requests in _portions(count):
-        _done(store.add(requests))
-        _done(store.advance([step for request in requests for step in _steps(request)]))
+        done(store.add(requests))
+        done(store.advance([step for request in requests for step in _steps(request)]))
         ids.extend(request.id for request in requests)
     for job_id in ids if with_files else ():
         _write_files(spool.directory(job_id))
-    _done(store.stopService())
+    done(store.stopService())
     return ids
 
 
@@ -88,7 +89,7 @@ def _write_files(place: Path) -> None:
         (place / name).write_bytes(b"x" * size)
 
 
-def _done(deferred: Deferred[R]) -> R:
+def done(deferred: Deferred[R]) -> R:
     """The result of a Deferred that has fired."""
     results: list[R | Failure] = []
     deferred.addBoth(results.append)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,7 +14,9 @@ from twisted.logger import Logger
 from twisted.python.components import proxyForInterface
 
 from modabatchd.errors import StartupError
+from modabatchd.figures import Figure, gauge
 from modabatchd.infrastructure.accounting import Accounting
+from modabatchd.infrastructure.book import Book
 from modabatchd.infrastructure.bootstrap import Joining
 from modabatchd.infrastructure.matching import offers
 from modabatchd.infrastructure.parts import put_together
@@ -76,12 +79,14 @@ class Assembled(msgspec.Struct, frozen=True, kw_only=True):
     @ivar scaling: the topmost of them; wake it when a job comes or ends.  Its loop belongs to the service's health.
     @ivar resources: the operations.
     @ivar outlook: tells why a job that asks for this can never run.
+    @ivar figures: what is told of the nodes.
     """
 
     services: tuple[Service, ...]
     scaling: Scaling
     resources: tuple[object, ...]
     outlook: Callable[[Resources], str | None]
+    figures: tuple[Figure, ...]
 
     def waking(self, queue: IQueue) -> IQueue:
         """The queue, so that what happens there is looked at at once."""
@@ -118,6 +123,7 @@ def assemble(reactor: Any, day: Any, site: Site, instance: str, store: SQLStore,
         scaling=parts.scaling,
         resources=(nodes, analysis, Costs(day, store, costs, parts.book)),
         outlook=analysis.outlook,
+        figures=tuple(_figures(parts.book)),
     )
 
 
@@ -147,6 +153,14 @@ class WakingQueue(proxyForInterface(IQueue)):  # type: ignore[misc]
             return result
 
         return doing.addCallback(done)
+
+
+def _figures(book: Book) -> Iterator[Figure]:
+    def states() -> Mapping[str, float]:
+        return Counter(entry.node.state.value for entry in book.entries.values())
+
+    yield gauge("nodes", "Nodes that are alive, by state.", states, "state")
+    yield gauge("month_cost", "What nodes have cost this month, in the policy's currency.", book.spent, "pool")
 
 
 def _read(path: Path) -> tuple[Policy, dict[str, str]]:

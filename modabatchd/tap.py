@@ -29,7 +29,9 @@ from modabatchd import __version__, config, startup
 from modabatchd.clocks import TimeOfDay, go_steadily
 from modabatchd.config import Settings, address
 from modabatchd.errors import ModabatchError
+from modabatchd.lag import Lag
 from modabatchd.looping import Call, Repeating
+from modabatchd.metrics_tap import of_htcondor, of_services, of_spool
 from modabatchd.notifications.addresses import allowed
 from modabatchd.notifications.agent import guarded_client
 from modabatchd.notifications.delivery import Courier
@@ -51,6 +53,7 @@ from modabatchd.rest.app import Application
 from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
+from modabatchd.rest.metrics import Metrics
 from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
 from modabatchd.rest.upload import Upload
@@ -183,15 +186,20 @@ class _Daemon:
             "retention": self._retention(store, spool),
             "notifications": self._add(courier).loop,
         }
+        figures = [*of_services(watching, submission, courier), *of_spool(spool, settings.spool.quota)]
         if isinstance(queue, EmbeddedQueue):
             loops["embedded"] = queue.loop
+        else:
+            figures.extend(of_htcondor(queue.changes))
         if scaling is not None:
             loops["scaling"] = scaling.scaling.loop
+            figures.extend(scaling.figures)
         control = Control(known, store, watching, loops["watching"].wake)
         outlook = None if scaling is None else scaling.outlook
         jobs = Jobs(store, spool, submission, control, self._workers("readers of files", 4), outlook)
         nodes = () if scaling is None else scaling.resources
-        self._serve([jobs, *nodes, Pulse(settings.queue.backend, loops)], spool, files)
+        metrics = Metrics(clock.seconds, store, loops, self._add(Lag(self._reactor)), figures)
+        self._serve([jobs, *nodes, Pulse(settings.queue.backend, loops), metrics], spool, files)
         return self._stack
 
     def _scaling(self, store: SQLStore) -> Assembled | None:

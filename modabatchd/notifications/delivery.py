@@ -53,6 +53,7 @@ class Courier(Service):
     """
     Delivers notifications, several at once, and tries again what failed.
 
+    @ivar outcomes: how many tries were C{delivered}, have C{failed} and will be repeated, or were the last and C{abandoned}.
     @ivar loop: the loop that looks for what is due; for health reports.
     """
 
@@ -76,6 +77,7 @@ class Courier(Service):
         self._hosts: Counter[str] = Counter()
         self._ended: set[str] = set()
         self._waits: set[Deferred[Any]] = set()
+        self.outcomes: Counter[str] = Counter(delivered=0, failed=0, abandoned=0)
         self.loop = Repeating(clock, _INTERVAL, self._look, "notifications", longest=60.0)
 
     def startService(self) -> None:
@@ -148,6 +150,7 @@ class Courier(Service):
         message, now = delivery.message, self._clock.seconds()
         verdict = judge(reply, delivery.attempts + 1, now, self._random)
         if isinstance(verdict, Delivered):
+            self.outcomes["delivered"] += 1
             await self._store.delivered(message.id, now)
         elif isinstance(verdict, Postponed):
             if not delivery.attempts:
@@ -157,11 +160,13 @@ class Courier(Service):
                     host=_host(message),
                     why=verdict.problem,
                 )
+            self.outcomes["failed"] += 1
             await self._store.postpone(message.id, verdict.until, verdict.problem)
         else:
             self._log.warn(
                 "notification {id} to {host} is given up: {why}", id=message.id, host=_host(message), why=verdict.problem
             )
+            self.outcomes["abandoned"] += 1
             await self._store.abandon(message.id, now, verdict.problem)
 
     async def _breakable(self, wait: Deferred[T]) -> T:

@@ -50,6 +50,7 @@ class Submission:
     Takes jobs in, and sees to it that what was accepted gets into the queue.
 
     @param inspectors: where bundles are checked.
+    @ivar accepted: how many submissions were, in this life.
     @param patience: seconds that anybody waits for a submission.  See Note [Patience].
     """
 
@@ -77,6 +78,7 @@ class Submission:
         self._absences = Absences()
         self._new_id = new_id
         self._patience = patience
+        self.accepted = 0
         # Jobs that the queue may or may not have; those of them whose submission is under way, or certainly did not reach the
         # queue; jobs that the store may or may not have.
         self._unbound: dict[str, Job] = {}
@@ -140,6 +142,7 @@ class Submission:
             await self._spool.discard(draft)
             raise
         job = await self._add(request)
+        self.accepted += 1
         self._log.info("job {job_id} is taken in", job_id=request.id)
         results: Mapping[str, BackendId | Refusal] = {}
         try:

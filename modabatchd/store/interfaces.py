@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -94,6 +94,9 @@ class IStore(Interface):
 
     def page(selection: Selection, limit: int, after: int = 0) -> Deferred[Sequence[Listed]]:
         """Up to C{limit} jobs with a C{seq} above C{after}, ascending.  Cost does not grow with the number of jobs stored."""
+
+    def counts() -> Deferred[Mapping[JobState, int]]:
+        """How many jobs are in each state."""
 
     def live(after: int, limit: int) -> Deferred[Sequence[Job]]:
         """Jobs that are not in a final state, ascending by C{seq}, without their history."""

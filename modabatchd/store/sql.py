@@ -135,6 +135,10 @@ class SQLStore(Service):
         found = self.read(_each(rows.listed), statements.page(selection), limit=limit, after=after, **conditions)
         return found.addCallback(lambda page: self._pages.remember(key, page, generation))
 
+    def counts(self) -> Deferred[Mapping[JobState, int]]:
+        """See L{IStore.counts}."""
+        return self.read(_counts, statements.COUNTS)
+
     def live(self, after: int, limit: int) -> Deferred[Sequence[Job]]:
         """See L{IStore.live}."""
         return self.read(_each(rows.job), statements.LIVE, after=after, limit=limit)
@@ -346,6 +350,10 @@ def _each(convert: Callable[[Row[Any]], R]) -> Callable[[Sequence[Row[Any]]], Se
 
 def _only(found: Sequence[Row[Any]]) -> Any:
     return found[0][0]
+
+
+def _counts(found: Sequence[Any]) -> Mapping[JobState, int]:
+    return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in found}
 
 
 def _first(row: Row[Any]) -> str:

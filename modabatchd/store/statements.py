@@ -94,6 +94,8 @@ DELIVERED: Final = _TRIED.values(due=None, delivered=bindparam("time"))
 POSTPONE: Final = _TRIED.values(due=bindparam("time"), problem=bindparam("why"))
 ABANDON: Final = _TRIED.values(due=None, abandoned=bindparam("time"), problem=bindparam("why"))
 
+COUNTS: Final = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+
 #: Whether there are jobs that are not over.
 ALIVE: Final = exists().where(jobs.c.state.in_([state.value for state in JobState if not state.final]))
 INSTANCE: Final = select(installation.c.uuid)

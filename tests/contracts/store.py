@@ -32,6 +32,13 @@ class StoreContract(OutboxContract, TasksContract):
         assert verifyObject(IService, store)
         assert str(uuid.UUID(store.instance)) == store.instance
 
+    def test_counts(self, store: IStore) -> None:
+        assert set(now(store.counts()).values()) == {0}
+        add(store)
+        step(store, *add(store), JobState.HELD)
+        counts = now(store.counts())
+        assert (counts[JobState.IDLE], counts[JobState.HELD], sum(counts.values())) == (1, 1, 2)
+
     def test_news(self, store: IStore, reopen: Callable[[], IStore]) -> None:
         assert now(store.news_until()) == ""
         now(store.advance([], "7"))
