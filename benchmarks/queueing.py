@@ -10,7 +10,8 @@ from uuid import uuid4
 from benchmarks.filling import AtOnce, done
 from benchmarks.peers.schedd import submit
 from modabatchd.queue.htcondor.classads import EventLog, group
-from modabatchd.queue.job import BackendId, JobRequest, Resources
+from modabatchd.queue.job import BackendId, JobRequest, JobState, Resources, Sighting
+from modabatchd.store.interfaces import Progress
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
 
@@ -37,9 +38,9 @@ def fill(directory: Path, count: int) -> tuple[str, list[tuple[str, str]]]:
         requests = [_request(number) for number in range(start, min(start + _AT_ONCE, count))]
         done(store.add(requests))
         numbers = submit(group([(request, files) for request in requests], instance, _WRAPPER, False, log))
-        for request, number in zip(requests, numbers, strict=True):
-            done(store.bind(request.id, BackendId(*number)))
-            jobs.append((request.id, "{}.{}".format(*number)))
+        pairs = [(request, BackendId(*number)) for request, number in zip(requests, numbers, strict=True)]
+        done(store.advance([_seen(request, number) for request, number in pairs]))
+        jobs.extend((request.id, str(number)) for request, number in pairs)
     done(store.stopService())
     return instance, jobs
 
@@ -47,6 +48,12 @@ def fill(directory: Path, count: int) -> tuple[str, list[tuple[str, str]]]:
 def _request(number: int) -> JobRequest:
     resources = Resources(cpus=_CORES, memory=64, disk=1024)
     return JobRequest(id=str(uuid4()), submitted=time.time(), name=f"job {number}", resources=resources, notification=_URL)
+
+
+def _seen(request: JobRequest, number: BackendId) -> Progress:
+    idle, at = JobState.IDLE, request.submitted
+    seen = Sighting(job_id=request.id, backend_id=number, state=idle, backend_state="idle", global_job_id="")
+    return Progress(job_id=request.id, state=idle, at=at, sighting=seen)
 
 
 def _files(directory: Path) -> Path:
