@@ -24,8 +24,10 @@ def test_a_scheduler_that_is_slow_is_asked_less_often() -> None:
     asked(asking, 0.0, took=1.0)
     assert not asking.due(9.9)
     asking.hint(1.0, 0.0)
-    assert not asking.due(2.9)
-    assert asked(asking, 3.0) == 3 + OVERLAP
+    assert not asking.due(1.3)
+    assert asked(asking, 2.0) == 2 + OVERLAP
+    asked(asking, 20.0, took=10.0)
+    assert asking.due(46.0)
 
 
 def test_a_hint_is_followed_by_more_than_one_question() -> None:

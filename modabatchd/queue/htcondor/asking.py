@@ -6,7 +6,7 @@ Note [One question for all]
 Whatever the scheduler is asked about jobs, it walks its whole queue for it: some 0.1 s for 100,000 jobs, be it for one job by
 its number or for all that have entered their status in the last seconds; to look for a hundred numbers takes ten times as long.
 So it is asked for the latter, once for all that may have changed, and by its own clock, which need not be ours.  What the
-questions cost it is bounded: each is followed by a rest that is as many times longer.
+questions cost it is bounded: each is followed by a rest that is some times longer.
 
 Note [Hints come early]
 =======================
@@ -24,8 +24,12 @@ ECHOES: Final = (0.0, 0.3, 2.0)
 #: Seconds by which each question looks back further than it needs to: the scheduler counts whole seconds, and an event may be
 #: written a little later than what it tells.
 OVERLAP: Final = 3
-#: How many times longer than a question took the rest after it is.
+#: How many times longer than a question took the rest after it is, and how many seconds at most: a scheduler that is slow for a
+#: while must not make all changes late.
 _REST: Final = 2.0
+_LONGEST_REST: Final = 0.4
+#: Seconds between two questions at most, however slow the scheduler is.
+_LONGEST_INTERVAL: Final = 15.0
 
 
 class Asking:
@@ -64,8 +68,8 @@ class Asking:
         @param multiple: how many times longer than that took it is to the next one at least, when nothing calls for one.
         """
         took = now - asked
-        self._not_before = now + _REST * took
-        self._regular = now + max(self._interval, multiple * took)
+        self._not_before = now + min(_REST * took, _LONGEST_REST)
+        self._regular = now + max(self._interval, min(multiple * took, _LONGEST_INTERVAL))
 
     def answered(self, asked: float) -> None:
         """What was told in answer to a question that was put then is stored."""
