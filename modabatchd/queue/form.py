@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from modabatchd.errors import FieldError
+from modabatchd.queue.indices import Indices, parse_indices
 from modabatchd.queue.job import Resources
 from modabatchd.queue.words import split_words
 
 #: Fields that carry bytes; they go to files and are not parsed here.
-FILE_FIELDS: Final = ("job-bundle", "job-input")
+FILE_FIELDS: Final = ("job-bundle", "job-input", "job-parameters")
 
 #: Names that the wrapper sets for every job.
 RESERVED_ENVIRONMENT: Final = "MODACLOUDS_BATCH_"
@@ -56,6 +57,7 @@ class SubmissionForm(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     max_retries: int = 0
     max_wall_time: int | None = None
+    array: Indices | None = None
 
 
 def parse_form(fields: Sequence[tuple[str, str]]) -> SubmissionForm:
@@ -201,6 +203,14 @@ def check_url(value: str) -> None:
         raise ValueError("it holds a user name or a password")
 
 
+def _indices(name: str, value: str) -> Indices:
+    try:
+        return parse_indices(value)
+    except ValueError as problem:
+        cause = f"{name} cannot be read: {problem}."
+        raise FieldError(name, cause, "Write indices and ranges, separated by commas: 1-1000, 0-99:10, 1,5,7-9.") from None
+
+
 def _pairs(name: str, values: Iterable[str], check: Callable[[str, str, str], None]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in values:
@@ -214,7 +224,13 @@ def _pairs(name: str, values: Iterable[str], check: Callable[[str, str, str], No
     return pairs
 
 
-def _check_variable(name: str, key: str, value: str) -> None:
+def check_variable(name: str, key: str, value: str) -> None:
+    """
+    See that a job can be given an environment variable.
+
+    @param name: of the field.
+    @raise FieldError: it cannot.
+    """
     if not _VARIABLE.fullmatch(key):
         cause = f"{key[:100]!r} cannot be the name of an environment variable."
         raise FieldError(name, cause, "Use letters, digits and underscores, and no digit first.")
@@ -242,10 +258,11 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = MappingProxyType(
         "job-priority": _integer(-1_000_000, 1_000_000),
         "max-wall-time": _duration(1, 315_360_000),
         "max-retries": _integer(0, 100),
+        "job-array": _indices,
     }
 )
 _PAIR_READERS: Final[Mapping[str, Callable[[str, str, str], None]]] = MappingProxyType(
-    {"job-environment": _check_variable, "job-label": _check_label}
+    {"job-environment": check_variable, "job-label": _check_label}
 )
 _ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -257,6 +274,7 @@ _ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
         "job-priority": "priority",
         "max-wall-time": "max_wall_time",
         "max-retries": "max_retries",
+        "job-array": "array",
     }
 )
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# wrapper.sh LIMIT: runs a bundle on a node, and ends as its run.sh ended: with its exit status, or by its signal.
+# wrapper.sh LIMIT [TASK]: runs a bundle on a node, and ends as its run.sh ended: with its exit status, or by its signal.
 #
-# The working directory is fresh and holds bundle.tar.gz, launch.sh and, if the job has one, input; output.tar.gz is put
-# beside them.  LIMIT is how many seconds run.sh may take, 0 for as many as it likes.  When they are over it gets SIGTERM,
+# The working directory is fresh and holds bundle.tar.gz, launch.sh and, if the job has them, input and parameters;
+# output.tar.gz is put beside them, for a task of a job array, which TASK is the index of, output.tar.gz.TASK.  LIMIT is how many seconds run.sh may take, 0 for as many as it likes.  When they are over it gets SIGTERM,
 # 10 seconds later SIGKILL, and the wrapper ends by SIGXCPU.  SIGTERM sent to the wrapper goes on to run.sh, now and
 # then twice.
 # When the wrapper itself fails, it says why on stderr and exits with 125.
@@ -19,6 +19,7 @@
 set -u
 ulimit -c 0
 limit=${1:-0}
+task=${2:-}
 
 complain() {
     echo "modabatchd: $1" >&2
@@ -46,6 +47,8 @@ run() {
     unset MODACLOUDS_BATCH_INPUT
     if [ -f input ]; then export MODACLOUDS_BATCH_INPUT="$PWD/input"; fi
     export MODACLOUDS_BATCH_OUTPUT="$PWD/output" MODACLOUDS_BATCH_SCRATCH_DIRECTORY="$PWD/scratch"
+    unset MODACLOUDS_BATCH_TASK_INDEX
+    if [ "$task" ]; then export MODACLOUDS_BATCH_TASK_INDEX="$task"; fi
     command='echo $$ >control/pid; [ ! -e control/stop ] || kill -TERM $$; exec '"$(prefix)sh ./launch.sh"
     if [ "$(awk 'BEGIN { print system("kill -9 $$") }' 2>/dev/null)" = 265 ]; then
         exec awk -v command="$command" 'BEGIN { print system(command) >"control/status" }'
@@ -93,7 +96,7 @@ pack() {
     mkdir -p output
     chmod -R u+rwX output 2>/dev/null
     tar -czf packing output || { [ $? = 1 ] && tar -tzf packing >/dev/null; } || return
-    mv packing output.tar.gz
+    mv packing "output.tar.gz${task:+.$task}"
 }
 
 clean() {

@@ -61,12 +61,13 @@ class Node:
             (self.directory / "input").write_bytes(input)
 
     def begin(
-        self, arguments: Sequence[str] = (), variables: Mapping[str, str] = {}, limit: int = 0
+        self, arguments: Sequence[str] = (), variables: Mapping[str, str] = {}, limit: int = 0, task: int | None = None
     ) -> subprocess.Popen[bytes]:
-        (self.directory / "launch.sh").write_bytes(launch_script(arguments, variables))
+        has_parameters = (self.directory / "parameters").exists()
+        (self.directory / "launch.sh").write_bytes(launch_script(arguments, variables, has_parameters))
         shutil.copy(WRAPPER, self.directory / "wrapper.sh")
         return subprocess.Popen(
-            [*SHELLS[self.shell], "./wrapper.sh", str(limit)],
+            [*SHELLS[self.shell], "./wrapper.sh", str(limit), *([] if task is None else [str(task)])],
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.PIPE,
@@ -74,20 +75,22 @@ class Node:
             stderr=subprocess.PIPE,
         )
 
-    def run(self, arguments: Sequence[str] = (), variables: Mapping[str, str] = {}, limit: int = 0) -> tuple[int, bytes, bytes]:
+    def run(
+        self, arguments: Sequence[str] = (), variables: Mapping[str, str] = {}, limit: int = 0, task: int | None = None
+    ) -> tuple[int, bytes, bytes]:
         """Run the bundle; its exit status (or minus its signal), and what it wrote."""
-        process = self.begin(arguments, variables, limit)
+        process = self.begin(arguments, variables, limit, task)
         told, complained = process.communicate(timeout=PATIENCE)
         return process.returncode, told, complained
 
     def left(self) -> set[str]:
         """The files that are there and were not brought."""
-        brought = {"bundle.tar.gz", "launch.sh", "wrapper.sh", "input"}
+        brought = {"bundle.tar.gz", "launch.sh", "wrapper.sh", "input", "parameters"}
         return {path.name for path in self.directory.iterdir()} - brought
 
-    def output(self) -> dict[str, bytes | None]:
+    def output(self, archive_name: str = "output.tar.gz") -> dict[str, bytes | None]:
         """What is in the output archive; L{None} for what is no file."""
-        with tarfile.open(self.directory / "output.tar.gz") as archive:
+        with tarfile.open(self.directory / archive_name) as archive:
             members = {member.name: archive.extractfile(member) for member in archive if not member.issym()}
             return {name: None if file is None else file.read() for name, file in members.items()}
 

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modabatchd.errors import FieldError
-from modabatchd.queue.form import FIELDS, SubmissionForm, parse_form
+from modabatchd.queue.form import FIELDS, FILE_FIELDS, SubmissionForm, parse_form
+from modabatchd.queue.indices import parse_indices
 from modabatchd.queue.job import Resources
 
 
@@ -27,6 +28,7 @@ def test_every_field_is_read():
             ("job-label", "team=blue"),
             ("max-wall-time", "15m"),
             ("max-retries", "3"),
+            ("job-array", "1-3,9"),
         ]
     )
     assert form == SubmissionForm(
@@ -39,11 +41,12 @@ def test_every_field_is_read():
         priority=-5,
         max_retries=3,
         max_wall_time=900,
+        array=parse_indices("1-3,9"),
     )
 
 
 def test_an_empty_field_counts_as_not_sent():
-    assert parse_form([(field, "") for field in FIELDS if field not in ("job-bundle", "job-input")]) == SubmissionForm()
+    assert parse_form([(field, "") for field in FIELDS if field not in FILE_FIELDS]) == SubmissionForm()
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,8 @@ def test_wall_time_takes_units(value, seconds):
         ("max-wall-time", "0"),
         ("max-wall-time", "1w"),
         ("max-retries", "101"),
+        ("job-array", "9-1"),
+        ("job-array", "1-5%2"),
         ("job-environment", "NOVALUE"),
         ("job-environment", "1A=x"),
         ("job-environment", "A B=x"),
@@ -141,7 +146,7 @@ def test_a_repeated_name_is_refused(field):
         parse_form([(field, "A=1"), (field, "A=2")])
 
 
-@given(st.sampled_from([field for field in FIELDS if field not in ("job-bundle", "job-input")]), st.text())
+@given(st.sampled_from([field for field in FIELDS if field not in FILE_FIELDS]), st.text())
 def test_whatever_is_sent_is_read_or_refused(field, value):
     try:
         assert isinstance(parse_form([(field, value)]), SubmissionForm)

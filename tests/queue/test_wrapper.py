@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import signal
 import sys
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modabatchd.queue.parameters import rows_of_parameters
 from tests.queue.node import PATIENCE, SHELLS, Node, install, pack
 
 KINDS = [(shell, gnu) for shell in SHELLS for gnu in (True, False) if gnu or shell != "busybox"]
@@ -248,18 +251,27 @@ WITNESS = (
 )
 
 
-def witnessed(node: Node, arguments: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Run a job with these, and see that it gets exactly them."""
+def witnessed(
+    node: Node,
+    arguments: Sequence[str],
+    variables: Mapping[str, str],
+    task: int | None = None,
+    own: Mapping[str, str] = {},
+) -> None:
+    """Run a job with these, and with what a task has as its own, and see that it gets exactly them."""
     # Not what the path names first, which may be a shell script that looks for the real one.
     places = (Path("/usr/bin/python3"), Path(sys.executable).resolve())
     node.give(WITNESS % os.fsencode(next(place for place in places if place.exists())))
-    status, told, complaint = node.run(arguments, variables)
+    status, told, complaint = node.run(arguments, variables, task=task)
     assert (status, told, complaint) == (0, b"", b"")
-    output = node.output()
+    output = node.output() if task is None else node.output(f"output.tar.gz.{task}")
     assert (output["output/arguments"] or b"").decode().split("\0")[:-1] == list(arguments)
     lines = (output["output/environment"] or b"").decode().split("\0")
     environment = dict(line.split("=", 1) for line in lines if "=" in line)
-    assert {name: environment.get(name) for name in variables} == dict(variables)
+    expected = {**variables, **own}
+    assert {name: environment.get(name) for name in expected} == expected
+    assert environment.get("MODACLOUDS_BATCH_TASK_INDEX") == (None if task is None else str(task))
+    assert "MODACLOUDS_BATCH_ROW" not in environment
 
 
 @pytest.mark.parametrize(
@@ -291,3 +303,42 @@ def test_arguments_and_environment_arrive_byte_for_byte(shell: str, arguments: l
         place = Path(directory) / "node"
         place.mkdir()
         witnessed(Node(place, shell, install(Path(directory) / "bin", shell, gnu=True)), arguments, variables)
+
+
+@given(
+    shell=st.sampled_from(list(SHELLS)),
+    arguments=st.lists(TEXT | TRICKY, max_size=3),
+    variables=st.dictionaries(NAME, TEXT | TRICKY, max_size=3),
+    names=st.lists(NAME, min_size=1, max_size=4, unique=True),
+    data=st.data(),
+)
+@settings(max_examples=80, deadline=None)
+def test_parameters_arrive_byte_for_byte(
+    shell: str, arguments: list[str], variables: dict[str, str], names: list[str], data: st.DataObject
+) -> None:
+    row = st.lists(TEXT | TRICKY, min_size=len(names), max_size=len(names))
+    rows = data.draw(st.lists(row, min_size=1, max_size=4))
+    written = io.StringIO()
+    csv.writer(written).writerows([names, *rows])
+    task = data.draw(st.integers(1, len(rows)))
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory) / "node"
+        place.mkdir()
+        (place / "parameters").write_bytes(rows_of_parameters(written.getvalue().encode())[1])
+        node = Node(place, shell, install(Path(directory) / "bin", shell, gnu=True))
+        witnessed(node, arguments, variables, task, dict(zip(names, rows[task - 1], strict=True)))
+
+
+def test_a_row_that_is_not_there_exits_with_125(node: Node) -> None:
+    (node.directory / "parameters").write_bytes(rows_of_parameters(b"A\n1\n")[1])
+    node.give("exit 3")
+    status, _, complaint = node.run(task=2)
+    assert status == 125
+    assert b"parameters cannot be read" in complaint
+
+
+def test_the_output_of_a_task_bears_its_index(node: Node) -> None:
+    node.give('echo "$MODACLOUDS_BATCH_TASK_INDEX" >"$MODACLOUDS_BATCH_OUTPUT/file"')
+    assert node.run(task=17)[0] == 0
+    assert node.left() == {"output.tar.gz.17"}
+    assert node.output("output.tar.gz.17")["output/file"] == b"17\n"
