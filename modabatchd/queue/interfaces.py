@@ -18,8 +18,9 @@ class Ticket(msgspec.Struct, frozen=True):
     """
     A job on its way into a queue.
 
-    @ivar directory: holds C{bundle.tar.gz}, C{launch.sh} and, if the request says so, C{input}; the queue puts C{stdout},
-        C{stderr}, C{output.tar.gz} and C{_userlog} beside them.
+    @ivar directory: holds C{bundle.tar.gz}, C{launch.sh} and, if the request says so, C{input} and C{parameters}; the queue
+        puts C{stdout}, C{stderr}, C{output.tar.gz} and C{_userlog} beside them.  The tasks of a job array share it, and the
+        queue puts C{stdout.7} and so on there for the task with the index 7.
     """
 
     request: JobRequest
@@ -73,6 +74,9 @@ class IQueue(Interface):
         """
         Put jobs into the queue.
 
+        A job array gets the number of its first task; the others follow it in their order, and the queue has all of them or
+        none.
+
         Durable once it fires.  Not idempotent: after L{QueueAway} the jobs may or may not be there, so ask L{find}
         before a second try.
 
@@ -95,9 +99,18 @@ class IQueue(Interface):
 
     def find(job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
         """
-        Look jobs up by our own id, in the queue and in its history; those it never heard of are absent.
+        Look jobs up by our own id, in the queue and in its history; those it never heard of are absent.  Of a job array one of
+        its tasks is shown.
 
         @raise modabatchd.queue.absence.Unreadable: the queue has some of them, but what it says of them cannot be read.
+        """
+
+    def tasks(job_id: str, history: bool = False) -> Deferred[Sequence[Sighting]]:
+        """
+        Look up the tasks of a job array that are in the queue; in no order, and acknowledged ones may be among them.
+
+        @param history: whether to look for them in the queue's history as well.
+        @raise modabatchd.queue.absence.Unreadable: what the queue says of one of them cannot be read.
         """
 
     def act(action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
@@ -116,7 +129,7 @@ class IQueue(Interface):
 
 class IDraft(Interface):
     """
-    A submission whose bytes are still arriving: the files C{bundle.tar.gz} and C{input}.
+    A submission whose bytes are still arriving: the files C{bundle.tar.gz}, C{input} and C{parameters}.
 
     Whoever receives them puts them into the draft whole, if they are small, or else writes all of them into its directory.
     """
@@ -161,9 +174,11 @@ class ISpool(Interface):
         @raise NoSpace: there is no room.
         """
 
-    def keep(draft: IDraft, job_id: str, launch: bytes) -> Deferred[Path]:
+    def keep(draft: IDraft, job_id: str, launch: bytes, parameters: bytes | None = None) -> Deferred[Path]:
         """
         Make a draft the directory of a job, with C{launch} as its C{launch.sh}.
+
+        @param parameters: the file C{parameters}, in place of the one that arrived.
 
         Durable (files and directory entries are synced) once it fires with the directory.  Small drafts that come while
         others are synced are synced together.
@@ -175,9 +190,11 @@ class ISpool(Interface):
     def directory(job_id: str) -> Path:
         """The directory of a job that was kept; no I/O."""
 
-    def artifact(job_id: str, artifact: str) -> Path:
+    def artifact(job_id: str, artifact: str, task: int | None = None) -> Path:
         """
         The file of an artifact: C{output}, C{stdout}, C{stderr} or C{_userlog}; no I/O, so it may not exist (yet).
+
+        @param task: the index of the task that it is of, in a job array.
 
         @raise UnknownArtifact: there is no artifact of that name.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -120,6 +120,12 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     array: Indices | None = None
     has_parameters: bool = False
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files that each run of it needs."""
+        optional = {"input": self.has_input, "parameters": self.has_parameters}
+        return ("bundle.tar.gz", "launch.sh", *(name for name, present in optional.items() if present))
+
 
 class BackendId(msgspec.Struct, frozen=True, order=True):
     """A job's number in its queue; HTCondor's C{cluster.proc}."""
@@ -129,6 +135,13 @@ class BackendId(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.cluster}.{self.proc}"
+
+
+class Subject(NamedTuple):
+    """What a sighting is about: a job that is no array, or one task of a job array by its index."""
+
+    job_id: str
+    task: int | None = None
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +180,11 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     host: str | None = None
     reason: str | None = None
     task: int | None = None
+
+    @property
+    def subject(self) -> Subject:
+        """What it is about."""
+        return Subject(self.job_id, self.task)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

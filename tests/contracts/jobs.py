@@ -1,5 +1,6 @@
 """Jobs for tests of queues, and what tests wait for."""
 
+import csv
 import io
 import tarfile
 import time
@@ -14,6 +15,7 @@ from twisted.internet.task import deferLater
 from modabatchd.queue.interfaces import IQueue, Ticket
 from modabatchd.queue.job import BackendId, JobRequest, JobState, Sighting
 from modabatchd.queue.launch import launch_script
+from modabatchd.queue.parameters import rows_of_parameters
 
 T = TypeVar("T")
 
@@ -31,10 +33,11 @@ class Site:
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         input: bytes | None = None,
+        parameters: Sequence[Sequence[str]] | None = None,
         **request: Any,
     ) -> Ticket:
         """A job of which C{script} is the run.sh."""
-        return make_ticket(self.directory, script, arguments, environment, input, **request)
+        return make_ticket(self.directory, script, arguments, environment, input, parameters, **request)
 
     async def put(self, script: str, **request: Any) -> tuple[Ticket, BackendId]:
         """Make and submit one."""
@@ -72,19 +75,25 @@ def make_ticket(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     input: bytes | None = None,
+    parameters: Sequence[Sequence[str]] | None = None,
     **request: Any,
 ) -> Ticket:
-    """A job whose directory is made in C{parent}."""
+    """A job whose directory is made in C{parent}.  @param parameters: the lines of its CSV."""
     job_id = str(uuid4())
     directory = parent / job_id
     directory.mkdir(mode=0o700)
     (directory / "bundle.tar.gz").write_bytes(bundle(script))
-    (directory / "launch.sh").write_bytes(launch_script(arguments, environment or {}))
+    has_parameters = parameters is not None
+    (directory / "launch.sh").write_bytes(launch_script(arguments, environment or {}, has_parameters))
     (directory / "launch.sh").chmod(0o600)
     if input is not None:
         (directory / "input").write_bytes(input)
-    has_input = input is not None
-    return Ticket(JobRequest(id=job_id, submitted=time.time(), has_input=has_input, **request), directory)
+    if parameters is not None:
+        written = io.StringIO()
+        csv.writer(written).writerows(parameters)
+        (directory / "parameters").write_bytes(rows_of_parameters(written.getvalue().encode())[1])
+    has = {"has_input": input is not None, "has_parameters": has_parameters}
+    return Ticket(JobRequest(id=job_id, submitted=time.time(), **has, **request), directory)
 
 
 def bundle(script: str) -> bytes:
@@ -97,10 +106,10 @@ def bundle(script: str) -> bytes:
     return packed.getvalue()
 
 
-def unpack(ticket: Ticket) -> dict[str, bytes]:
+def unpack(ticket: Ticket, name: str = "output.tar.gz") -> dict[str, bytes]:
     """The files of a job's output."""
     files = {}
-    with tarfile.open(ticket.directory / "output.tar.gz") as archive:
+    with tarfile.open(ticket.directory / name) as archive:
         for member in archive:
             content = archive.extractfile(member)
             if content is not None:

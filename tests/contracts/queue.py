@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
 from modabatchd.queue.job import Action, BackendId, JobState, Resources, Sighting
+from tests.contracts.arrays import ArraysContract
 from tests.contracts.jobs import Site, eventually, in_state, process_state, unpack
 
 NOBODY = BackendId(2_000_000_000)
@@ -46,7 +47,7 @@ class Reader:
         await eventually(look)
 
 
-class QueueContract:
+class QueueContract(ArraysContract):
     def test_interface(self, site: Site) -> None:
         assert verifyObject(IQueue, site.queue)
 

@@ -31,6 +31,8 @@ class MemoryQueue(Service):
     @ivar odd: ids of jobs that the queue shows in a way that cannot be read.
     @ivar tickets: what was submitted and taken, by job id.
     @ivar acts: every action that was asked for, as C{(action, backend ids, reason)}.
+
+    Of a job array the test names a task by its index.
     """
 
     def __init__(self, seconds: Callable[[], float] = time.time) -> None:
@@ -44,10 +46,10 @@ class MemoryQueue(Service):
         self.tickets: dict[str, Ticket] = {}
         self.acts: list[tuple[Action, Sequence[BackendId], str]] = []
         self._seconds = seconds
-        self._jobs: dict[str, Sighting] = {}
+        self._jobs: dict[tuple[str, int | None], Sighting] = {}
         self._acknowledged: set[BackendId] = set()
         # The job of each change, in their order.
-        self._changes: list[str] = []
+        self._changes: list[tuple[str, int | None]] = []
 
     def submit(self, tickets: Sequence[Ticket]) -> Deferred[Sequence[BackendId | Refusal]]:
         return self._answer(lambda: [self._take(ticket) for ticket in tickets])
@@ -59,19 +61,26 @@ class MemoryQueue(Service):
     def news(self, since: str) -> Deferred[News]:
         def news() -> News:
             changed = dict.fromkeys(reversed(self._changes[int(since or 0) :]))
-            there = [self._jobs[job_id] for job_id in changed if job_id in self._jobs and job_id not in self.odd]
+            there = [self._jobs[key] for key in changed if key in self._jobs and key[0] not in self.odd]
             return News([job for job in there if job.backend_id not in self._acknowledged], str(len(self._changes)))
 
         return self._answer(news)
 
     def find(self, job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
         def find() -> Mapping[str, Sighting]:
-            there = {job_id: self._jobs[job_id] for job_id in job_ids if job_id in self._jobs}
+            there = {job.job_id: job for job in self._jobs.values() if job.job_id in job_ids}
             if self.odd & there.keys():
                 raise Unreadable(self.odd & there.keys(), {job_id: there[job_id] for job_id in there.keys() - self.odd})
             return there
 
         return self._answer(find)
+
+    def tasks(self, job_id: str, history: bool = False) -> Deferred[Sequence[Sighting]]:
+        def look() -> Sequence[Sighting]:
+            there = [job for job in self._jobs.values() if job.job_id == job_id]
+            return [job for job in there if history or job.backend_id not in self._acknowledged]
+
+        return self._answer(look)
 
     def act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
         def act() -> Sequence[ActionResult]:
@@ -90,13 +99,13 @@ class MemoryQueue(Service):
 
         return self._answer(acknowledge)
 
-    def start(self, job_id: str, host: str = "node.example.org") -> None:
+    def start(self, job_id: str, host: str = "node.example.org", task: int | None = None) -> None:
         """The job runs now."""
-        job = self._jobs[job_id]
+        job = self._jobs[job_id, task]
         assert job.state is JobState.IDLE, job
         now = self._seconds()
         self._change(
-            job_id,
+            (job_id, task),
             state=JobState.RUNNING,
             run_count=job.run_count + 1,
             started=job.started or now,
@@ -112,6 +121,7 @@ class MemoryQueue(Service):
         stdout: bytes = b"",
         stderr: bytes = b"",
         output: bytes | None = None,
+        task: int | None = None,
     ) -> None:
         """
         The job has run to its end.
@@ -122,32 +132,32 @@ class MemoryQueue(Service):
         files = {"stdout": stdout, "stderr": stderr, "_userlog": b"000 to 005\n", "output.tar.gz": output}
         for name, content in files.items():
             if content is not None:
-                (directory / name).write_bytes(content)
-        if self._jobs[job_id].state is JobState.IDLE:
-            self.start(job_id)
+                (directory / (name if task is None else f"{name}.{task}")).write_bytes(content)
+        if self._jobs[job_id, task].state is JobState.IDLE:
+            self.start(job_id, task=task)
         self._change(
-            job_id,
+            (job_id, task),
             state=JobState.COMPLETED,
             completed=self._seconds(),
             exit_status=exit_status if exit_signal is None else None,
             exit_signal=exit_signal,
         )
 
-    def hold(self, job_id: str, reason: str) -> None:
+    def hold(self, job_id: str, reason: str, task: int | None = None) -> None:
         """As if an administrator had held the job."""
-        self._change(job_id, state=JobState.HELD, reason=reason)
+        self._change((job_id, task), state=JobState.HELD, reason=reason)
 
-    def remove(self, job_id: str, reason: str) -> None:
+    def remove(self, job_id: str, reason: str, task: int | None = None) -> None:
         """As if an administrator had removed the job."""
-        self._change(job_id, state=JobState.REMOVED, reason=reason)
+        self._change((job_id, task), state=JobState.REMOVED, reason=reason)
 
-    def vanish(self, job_id: str) -> None:
+    def vanish(self, job_id: str, task: int | None = None) -> None:
         """The queue loses the job, and every trace of it."""
-        del self._jobs[job_id]
+        del self._jobs[job_id, task]
 
     def acknowledged(self, job_id: str) -> bool:
-        """Whether the queue was told that it may forget the job."""
-        return self._jobs[job_id].backend_id in self._acknowledged
+        """Whether the queue was told that it may forget the job, or all tasks of the array."""
+        return all(job.backend_id in self._acknowledged for job in self._jobs.values() if job.job_id == job_id)
 
     def _answer(self, work: Callable[[], T]) -> Deferred[T]:
         def answer() -> T:
@@ -165,15 +175,17 @@ class MemoryQueue(Service):
         number = BackendId(len(self.tickets) + 1)
         assert request.id not in self.tickets, "submitted twice"
         self.tickets[request.id] = ticket
-        self._changes.append(request.id)
-        self._jobs[request.id] = Sighting(
-            job_id=request.id,
-            backend_id=number,
-            state=JobState.IDLE,
-            backend_state="idle",
-            global_job_id=f"memory#{number}#{int(self._seconds())}",
-            priority=request.priority,
-        )
+        for place, task in enumerate([None] if request.array is None else request.array):
+            self._changes.append((request.id, task))
+            self._jobs[request.id, task] = Sighting(
+                job_id=request.id,
+                task=task,
+                backend_id=BackendId(number.cluster, place),
+                state=JobState.IDLE,
+                backend_state="idle",
+                global_job_id=f"memory#{number.cluster}.{place}#{int(self._seconds())}",
+                priority=request.priority,
+            )
         return number
 
     def _act(self, action: Action, backend_id: BackendId, reason: str) -> ActionResult:
@@ -185,11 +197,13 @@ class MemoryQueue(Service):
             return ActionResult.ALREADY_DONE
         if job.state not in transition.allowed:
             return ActionResult.BAD_STATUS
-        self._change(job.job_id, state=transition.to, reason=reason if action in (Action.HOLD, Action.REMOVE) else None)
+        self._change(
+            (job.job_id, job.task), state=transition.to, reason=reason if action in (Action.HOLD, Action.REMOVE) else None
+        )
         return ActionResult.DONE
 
-    def _change(self, job_id: str, state: JobState, **changes: Any) -> None:
+    def _change(self, key: tuple[str, int | None], state: JobState, **changes: Any) -> None:
         changed = {"state": state, "backend_state": state.value, "reason": None} | changes
-        self._jobs[job_id] = msgspec.structs.replace(self._jobs[job_id], **changed)
+        self._jobs[key] = msgspec.structs.replace(self._jobs[key], **changed)
         if not self.silent:
-            self._changes.append(job_id)
+            self._changes.append(key)

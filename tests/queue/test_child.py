@@ -227,7 +227,7 @@ def test_frames_survive_any_cutting(bodies: list[bytes], size: int) -> None:
         frames.Act("hold", [(1, 2)], "why"),
         frames.Acknowledge([(1, 2)]),
         frames.Discard([(1, 2)]),
-        frames.Retrieve((1, 2)),
+        frames.Retrieve([(1, 2)]),
         frames.Ping(),
     ],
 )

@@ -424,7 +424,7 @@ def test_a_run_that_nothing_ends_is_killed_at_the_backstop(tmp_path: Path) -> No
     ticket = make_ticket(tmp_path, "true")
     wrapper = tmp_path / "wrapper.sh"
     wrapper.write_text("trap '' TERM; setsid sleep 1000 & while :; do sleep 0.05; done")
-    assignment = runner.Assignment(str(tmp_path / "run"), str(ticket.directory), str(wrapper), 1, 1.0, False)
+    assignment = runner.Assignment(str(tmp_path / "run"), str(ticket.directory), str(wrapper), 1, 1.0, ticket.request.files)
     command = [sys.executable, "-P", "-S", "-s", "-c", RUN_WITH_A_SHORT_BACKSTOP, msgspec.json.encode(assignment._asdict())]
     packages = str(Path(modabatchd.__file__).parent.parent)
     with subprocess.Popen(command, stdin=subprocess.PIPE, env={"PYTHONPATH": packages}) as process:

@@ -25,7 +25,8 @@ KILLED = Outcome(ended=9.0, exit_signal=24)
 
 def job(cluster: int = 1, **request: Any) -> Record:
     ticket = Ticket(JobRequest(id=str(uuid4()), submitted=1.0, **request), Path("/files"))
-    return record.submitted(ticket, BackendId(cluster), MACHINE, 5.0)
+    [each] = record.submitted(ticket, BackendId(cluster), MACHINE, 5.0)
+    return each
 
 
 def running(**request: Any) -> Record:

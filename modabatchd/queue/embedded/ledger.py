@@ -11,7 +11,7 @@ whatever still runs, takes the outcomes that it finds, and makes everything else
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
@@ -52,7 +52,7 @@ class Ledger:
         self._workers = workers
         self._machine = machine
         self._last = 0
-        self._acknowledged: dict[str, Sighting] = {}
+        self._acknowledged: dict[BackendId, Sighting] = {}
         # The number of each job's last change, in the order of the changes, and what tells this life's numbers from others'.
         self._changed: dict[BackendId, int] = {}
         self._changes = 0
@@ -87,8 +87,12 @@ class Ledger:
 
     def find(self, job_ids: Collection[str]) -> Mapping[str, Sighting]:
         """Look jobs up by our own id, also those that were acknowledged last."""
-        known = self._acknowledged | {each.request.id: each.sighting for each in self.records.values()}
-        return {job_id: known[job_id] for job_id in job_ids if job_id in known}
+        wanted = set(job_ids)
+        return {seen.job_id: seen for seen in self._known() if seen.job_id in wanted}
+
+    def tasks(self, job_id: str, acknowledged: bool) -> Sequence[Sighting]:
+        """The tasks of a job array; with those that were acknowledged last, if that is asked for."""
+        return [seen for seen in self._known(acknowledged) if seen.job_id == job_id]
 
     def news(self, since: str) -> News:
         """The jobs that were changed since; if that was in another life, all."""
@@ -118,13 +122,13 @@ class Ledger:
 
         @raise QueueAway: it could not be written.
         """
-        over = [number for number in numbers if number in self.records and self.records[number].sighting.state.final]
-        await self._durably(self._journal.forget, over)
+        over = {number for number in numbers if number in self.records and self.records[number].sighting.state.final}
+        await self._durably(self._journal.forget, [self.records[number] for number in over])
         for number in over:
             if number in self.records:
                 seen = self.records.pop(number).sighting
                 self._changed.pop(number, None)
-                self._acknowledged[seen.job_id] = seen
+                self._acknowledged[number] = seen
         while len(self._acknowledged) > _REMEMBERED:
             del self._acknowledged[next(iter(self._acknowledged))]
 
@@ -151,6 +155,12 @@ class Ledger:
             self._changed.pop(number, None)
             self._changed[number] = self._changes
 
+    def _known(self, acknowledged: bool = True) -> Iterator[Sighting]:
+        if acknowledged:
+            yield from self._acknowledged.values()
+        for each in self.records.values():
+            yield each.sighting
+
     def _taken_over(self, each: Record) -> Record:
         outcome = self._journal.outcome(each.sighting)
         return record.interrupted(each) if outcome is None else record.ended(each, outcome)
@@ -164,7 +174,9 @@ class Ledger:
     def _tell_owner(self, before: Record | None, after: Record, now: float) -> None:
         """Whatever becomes of the event log: the change is recorded already."""
         try:
-            journal.append(after.directory, userlog.told(before, after, self._machine.host, now))
+            journal.append(
+                Path(after.directory, f"_userlog{after.suffix}"), userlog.told(before, after, self._machine.host, now)
+            )
         except FileNotFoundError:
             pass  # The job's directory is gone, so nobody will miss it.
         except OSError as problem:

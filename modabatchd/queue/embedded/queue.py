@@ -146,6 +146,10 @@ class EmbeddedQueue(Service):
         """
         return succeed(self._ledger.find(job_ids))
 
+    def tasks(self, job_id: str, history: bool = False) -> Deferred[Sequence[Sighting]]:
+        """See L{IQueue.tasks}, and L{find} for what the history is."""
+        return succeed(self._ledger.tasks(job_id, history))
+
     def act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
         """
         See L{IQueue.act}.
@@ -176,16 +180,17 @@ class EmbeddedQueue(Service):
         results = [next(numbers) if reason is None else Refusal(reason) for reason in refusals]
         await self._change(
             [
-                (None, record.submitted(ticket, result, self._machine, now))
+                (None, each)
                 for ticket, result in zip(tickets, results, strict=True)
                 if isinstance(result, BackendId)
+                for each in record.submitted(ticket, result, self._machine, now)
             ]
         )
         return results
 
     def _refusal(self, ticket: Ticket) -> str | None:
         reason = record.refusal(ticket, self._slots, self._machine)
-        return reason or journal.lack(ticket.directory, ticket.request.has_input)
+        return reason or journal.lack(ticket.directory, ticket.request.files)
 
     async def _act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Sequence[ActionResult]:
         results: list[ActionResult] = []
@@ -238,7 +243,9 @@ class EmbeddedQueue(Service):
             wrapper=str(self._wrapper),
             limit=each.request.max_wall_time or 0,
             grace=self._grace,
-            has_input=each.request.has_input,
+            inputs=each.request.files,
+            suffix=each.suffix,
+            task=each.sighting.task,
         )
         try:
             self._runs[each.sighting.backend_id] = Run(self._reactor, assignment, self._machine.user, self.loop.wake)

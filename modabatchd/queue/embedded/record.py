@@ -27,9 +27,10 @@ _OCCUPYING = (JobState.RUNNING, JobState.SUSPENDED)
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One job.
+    One job, or one task of a job array.
 
-    @ivar directory: where its files are.
+    @ivar request: of the job; the tasks of an array have it in common.
+    @ivar directory: where the files of the job are.
     @ivar completions: how many runs came to an end of their own, by exit or signal.
     @ivar settled: see Note [Runs and their outcomes].
     """
@@ -39,6 +40,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     sighting: Sighting
     completions: int = 0
     settled: int = 0
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its own files end in."""
+        return "" if self.sighting.task is None else f".{self.sighting.task}"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,8 +79,12 @@ def refusal(ticket: Ticket, slots: int, machine: Machine) -> str | None:
     return None
 
 
-def submitted(ticket: Ticket, number: BackendId, machine: Machine, now: float) -> Record:
-    """A job that has just come."""
+def submitted(ticket: Ticket, number: BackendId, machine: Machine, now: float) -> list[Record]:
+    """
+    A job that has just come, or all tasks of a job array.
+
+    @param number: of the job, or of the array's first task.
+    """
     sighting = Sighting(
         job_id=ticket.request.id,
         backend_id=number,
@@ -83,7 +93,25 @@ def submitted(ticket: Ticket, number: BackendId, machine: Machine, now: float) -
         global_job_id=f"{machine.host}#{number}#{int(now)}",
         priority=ticket.request.priority,
     )
-    return Record(request=ticket.request, directory=str(ticket.directory), sighting=sighting)
+    return tasks(Record(request=ticket.request, directory=str(ticket.directory), sighting=sighting))
+
+
+def tasks(first: Record) -> list[Record]:
+    """
+    All tasks of a job array that has just come; of another job the one record.
+
+    @param first: of the job, or of the array's first task.
+    """
+    array, seen = first.request.array, first.sighting
+    if array is None:
+        return [first]
+    cluster, (host, _, at) = seen.backend_id.cluster, seen.global_job_id.split("#")
+    made = []
+    for place, index in enumerate(array):
+        number = BackendId(cluster, place)
+        own = msgspec.structs.replace(seen, task=index, backend_id=number, global_job_id=f"{host}#{number}#{at}")
+        made.append(msgspec.structs.replace(first, sighting=own))
+    return made
 
 
 def due(records: Iterable[Record], busy: Collection[BackendId], slots: int) -> list[Record]:

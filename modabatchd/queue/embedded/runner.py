@@ -49,8 +49,11 @@ class Assignment(NamedTuple):
 
     @ivar run: the directory of this run; it holds nothing yet.
     @ivar files: the directory of the job's files.
+    @ivar inputs: the names of those that the run needs.
+    @ivar suffix: what the names of those that it leaves there end in.
     @ivar limit: seconds, 0 for none.
     @ivar grace: seconds between SIGTERM and SIGKILL when the run is to end.
+    @ivar task: the index of the task, if it is one of a job array.
     """
 
     run: str
@@ -58,7 +61,9 @@ class Assignment(NamedTuple):
     wrapper: str
     limit: int
     grace: float
-    has_input: bool
+    inputs: tuple[str, ...]
+    suffix: str = ""
+    task: int | None = None
 
 
 def main() -> None:
@@ -97,7 +102,7 @@ def _prepare(assignment: Assignment) -> Path:
     node = run / "node"
     (run / "home").mkdir(parents=True, mode=0o700)
     node.mkdir(mode=0o700)
-    for name in ("bundle.tar.gz", "launch.sh", *(["input"] if assignment.has_input else [])):
+    for name in assignment.inputs:
         _link_or_copy(files / name, node / name)
     return node
 
@@ -121,21 +126,27 @@ def _start(assignment: Assignment, node: Path) -> int:
     write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | CAUTION
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(Path(assignment.files, "stdout")), write, 0o600),
-        (os.POSIX_SPAWN_OPEN, 2, str(Path(assignment.files, "stderr")), write, 0o600),
+        (os.POSIX_SPAWN_OPEN, 1, _left(assignment, "stdout"), write, 0o600),
+        (os.POSIX_SPAWN_OPEN, 2, _left(assignment, "stderr"), write, 0o600),
     ]
     command = [_SHELL, assignment.wrapper, str(assignment.limit)]
+    command += [] if assignment.task is None else [str(assignment.task)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     # A group of its own: what it sends to its whole group must not reach us.
     ignored = [signal.SIGPIPE, signal.SIGXFSZ]
     return os.posix_spawn(_SHELL, command, environment, file_actions=streams, setpgroup=0, setsigdef=ignored)
 
 
+def _left(assignment: Assignment, name: str) -> str:
+    """The path of a file that the run leaves."""
+    return str(Path(assignment.files, f"{name}{assignment.suffix}"))
+
+
 def _conclude(assignment: Assignment, watch: Watch, node: Path) -> None:
     status = watch.status or 0
     by_signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     try:
-        _keep_results(node, Path(assignment.files))
+        _keep_results(node, assignment)
         problem = None
     except OSError as error:
         problem = f"The job's output cannot be kept: {error}."
@@ -149,8 +160,9 @@ def _conclude(assignment: Assignment, watch: Watch, node: Path) -> None:
     )
 
 
-def _keep_results(node: Path, files: Path) -> None:
-    packed, target = node / _OUTPUT, files / _OUTPUT
+def _keep_results(node: Path, assignment: Assignment) -> None:
+    target = Path(_left(assignment, _OUTPUT))
+    packed = node / target.name
     if not stat.S_ISREG(packed.lstat().st_mode):
         raise OSError(f"{_OUTPUT} is no plain file")
     clear_away(target)
@@ -158,12 +170,12 @@ def _keep_results(node: Path, files: Path) -> None:
         packed.rename(target)
     except OSError:
         # It is on another file system.
-        partial = target.with_name(f"{_OUTPUT}.part")
+        partial = target.with_name(f"{target.name}.part")
         clear_away(partial)
         shutil.copyfile(packed, partial)
         partial.rename(target)
-    for name in ("stdout", "stderr", _OUTPUT, "."):
-        sync(files / name)
+    for path in (_left(assignment, "stdout"), _left(assignment, "stderr"), target, assignment.files):
+        sync(Path(path))
 
 
 def _write_outcome(assignment: Assignment, **outcome: Any) -> None:

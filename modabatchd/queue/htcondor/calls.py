@@ -52,6 +52,10 @@ _STOPPING: Final = "The service is being stopped."
 _CURE_REFUSED: Final = "Change the job, or have the scheduler's administrator change its limits."
 
 
+#: Takes each part of a result.
+Taker = Callable[[Any], None]
+
+
 class Denied(QueueAway):
     """The scheduler answered that it does not let us; what was asked of it did not happen."""
 
@@ -316,13 +320,18 @@ def ignore(part: object) -> None:
     """The call has no result."""
 
 
+def refused(cause: str) -> QueueRefused:
+    """The scheduler has said no, for good."""
+    return QueueRefused(cause, _CURE_REFUSED)
+
+
 def _away(cause: str, untouched: bool = False) -> QueueAway:
     return QueueAway(cause, _CURE_AWAY, untouched)
 
 
 def _error(problem: Problem) -> ModabatchError:
     if problem.kind == "refused":
-        return QueueRefused(problem.cause, _CURE_REFUSED)
+        return refused(problem.cause)
     if problem.kind == "elsewhere":
         return QueueAway(problem.cause, _CURE_ELSEWHERE, untouched=True)
     if problem.kind == "denied":

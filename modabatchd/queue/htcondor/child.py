@@ -1,5 +1,6 @@
 """
-The program in the child process.  With its parts L{child_demand} and L{child_nodes}, it alone imports htcondor2.
+The program in the child process.  With its parts L{child_actions}, L{child_demand} and L{child_nodes}, it alone imports
+htcondor2.
 
 C{python -m modabatchd.queue.htcondor.child} reads requests from its standard input and writes answers to its standard
 output, one after the other, until the input ends.
@@ -36,7 +37,7 @@ from typing import Any, BinaryIO, Final
 import classad2
 import htcondor2
 
-from modabatchd.queue.htcondor import child_nodes, frames
+from modabatchd.queue.htcondor import child_actions, child_nodes, frames
 from modabatchd.queue.htcondor.child_demand import Waiting
 from modabatchd.queue.htcondor.classads import Group
 from modabatchd.queue.htcondor.ending import end_with_parent
@@ -46,22 +47,6 @@ from modabatchd.queue.htcondor.sending import lack, pieces
 _PART: Final = 500
 _STAGING: Final = 60.0
 _LOCATION: Final = ["Name", "MyAddress", "CondorVersion", "MyType", "Machine"]
-_ACTIONS: Final = {
-    "remove": htcondor2.JobAction.Remove,
-    "hold": htcondor2.JobAction.Hold,
-    "release": htcondor2.JobAction.Release,
-    "suspend": htcondor2.JobAction.Suspend,
-    "continue": htcondor2.JobAction.Continue,
-}
-_TOTALS: Final = {
-    "TotalSuccess": "done",
-    "TotalNotFound": "not found",
-    "TotalBadStatus": "bad status",
-    "TotalAlreadyDone": "already done",
-    "TotalPermissionDenied": "denied",
-    "TotalError": "error",
-}
-_OVER: Final = (3, 4)
 _REFUSALS: Final = re.compile(r"Failed to create job ad, errmsg=(.*)|Unable to commit transaction, SCHEDD:\d+:(.*)", re.DOTALL)
 _LOST: Final = re.compile(r"failed to send file\(s\) to .*\(errno 2\)", re.DOTALL)
 _LIMIT: Final = re.compile(r"expected next \w+ to be \d+, but Schedd says -([2-6])\b")
@@ -125,13 +110,13 @@ class Scheduler:
             case frames.History(constraint, projection, limit):
                 yield from _parts(self._schedd().history(constraint, list(projection), limit))
             case frames.Act(action, jobs, reason):
-                yield [self._act(action, job, reason) for job in jobs]
+                yield child_actions.act(self._schedd(), action, jobs, reason)
             case frames.Acknowledge(jobs):
                 self._acknowledge(jobs)
             case frames.Discard(jobs):
                 self._discard(jobs)
-            case frames.Retrieve((cluster, proc)):
-                self._schedd().retrieve([f"{cluster}.{proc}"])
+            case frames.Retrieve(jobs):
+                yield self._retrieve(jobs)
             case frames.Ping():
                 yield self._whereabouts()
             case frames.Demand(offers):
@@ -159,20 +144,30 @@ class Scheduler:
 
     def _submit_all(self, group: Group, spool: bool) -> list[Number | str]:
         """Submit what can be submitted; rows whose files are not there would only be held by the scheduler later."""
+        if group.array:
+            return [self._submit_array(group, spool)]
         lacks = [lack(group.description, row) for row in group.rows]
         good = [row for row, missing in zip(group.rows, lacks, strict=True) if missing is None]
         parts = pieces(group.description, good) if spool else [good]
         placed = iter([result for part in parts if part for result in self._submit(Group(group.description, part), spool)])
         return [next(placed) if missing is None else missing for missing in lacks]
 
+    def _submit_array(self, group: Group, spool: bool) -> Number | str:
+        """@return: the number of the first task, or why the array as a whole is refused."""
+        missing = lack(group.description, group.rows[0])
+        if missing is not None:
+            return missing
+        try:
+            return self._submit_at_once(group, spool)[0]
+        except htcondor2.HTCondorException as problem:
+            return _refused(problem)
+
     def _submit(self, group: Group, spool: bool) -> list[Number | str]:
         """A submission is committed as a whole or not at all: if it is refused, each half is tried."""
         try:
             return list(self._submit_at_once(group, spool))
         except htcondor2.HTCondorException as problem:
-            refusal = _refusal(str(problem))
-            if refusal is None:
-                raise
+            refusal = _refused(problem)
         if len(group.rows) == 1:
             return [refusal]
         middle = len(group.rows) // 2
@@ -206,18 +201,6 @@ class Scheduler:
             raise Failure(Problem("away", f"The job's files could not be sent to the scheduler: {problem}")) from problem
         self._sending(False)
 
-    def _act(self, action: str, job: Number, reason: str) -> str:
-        """The scheduler only counts what became of the jobs of one call, so each has a call of its own."""
-        # A plain string as the reason would be dropped.
-        totals = self._schedd().act(_ACTIONS[action], ["{:d}.{:d}".format(*job)], (reason, 0))
-        result = next((result for total, result in _TOTALS.items() if totals is not None and totals.get(total)), "error")
-        return "bad status" if result == "denied" and self._is_over(job) else result
-
-    def _is_over(self, job: Number) -> bool:
-        """The scheduler calls it a lack of permission when a job is beyond the action."""
-        ads = self._schedd().query("ClusterId == {:d} && ProcId == {:d}".format(*job), ["JobStatus"])
-        return any(ad.get("JobStatus") in _OVER for ad in ads)
-
     def _acknowledge(self, jobs: Sequence[Number]) -> None:
         try:
             self._schedd().edit(["{:d}.{:d}".format(*job) for job in jobs], "ModabatchAcknowledged", "true")
@@ -229,10 +212,20 @@ class Scheduler:
                 for job in jobs:
                     self._acknowledge([job])
 
+    def _retrieve(self, jobs: Sequence[Number]) -> list[str | None]:
+        """@return: why each could not be retrieved."""
+        try:
+            self._schedd().retrieve(["{:d}.{:d}".format(*job) for job in jobs])
+        except htcondor2.HTCondorException as problem:
+            refusal = _refused(problem)
+            if len(jobs) > 1:
+                return [outcome for job in jobs for outcome in self._retrieve([job])]
+            return [refusal]
+        return [None] * len(jobs)
+
     def _discard(self, jobs: Sequence[Number]) -> None:
         self._acknowledge(jobs)
-        for job in jobs:
-            self._act("remove", job, "its files never arrived")
+        child_actions.act(self._schedd(), "remove", jobs, "its files never arrived")
 
     def _meaning(self, text: str) -> Problem:
         """See Note [What an error means]."""
@@ -310,6 +303,14 @@ def _refusal(text: str) -> str | None:
     if _LOST.search(text):
         return "The scheduler does not have all files of the job."
     return None
+
+
+def _refused(problem: htcondor2.HTCondorException) -> str:
+    """Why a job was refused.  @raise HTCondorException: the problem is of another kind."""
+    refusal = _refusal(str(problem))
+    if refusal is None:
+        raise problem
+    return refusal
 
 
 def _parts(ads: Sequence[classad2.ClassAd]) -> Iterator[list[dict[str, Any]]]:

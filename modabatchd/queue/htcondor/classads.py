@@ -13,6 +13,11 @@ Note [Rows]
 Many jobs go to the scheduler as one submission with one row of values for each.  An empty value would silently be taken
 over from the first row, that is, from another user's job.  So jobs are grouped by what they ask for at all, and within a
 group every row has every value.
+
+Note [Job arrays]
+=================
+The tasks of an array differ in their index alone, so all else stands in the submit description itself, and each row holds
+nothing but the index.  They are one cluster, which is committed as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from uuid import UUID
 
 import msgspec
 
+from modabatchd.queue.indices import Indices
 from modabatchd.queue.job import BackendId, JobRequest, JobState, Sighting
 
 #: Seconds that a node may be silent before its jobs are started elsewhere.
@@ -56,6 +62,7 @@ PROJECTION: Final = (
     "ClusterId",
     "ProcId",
     "ModabatchJobId",
+    "ModabatchTask",
     "ModabatchSpooled",
     "StageInFinish",
     "JobStatus",
@@ -103,10 +110,12 @@ class Group(msgspec.Struct, frozen=True):
 
     @ivar description: the submit description, with a C{$(modabatch_...)} for each value that a row holds.
     @ivar rows: the values, one mapping per job; all have the same keys, and no value is empty.
+    @ivar array: whether the rows are the tasks of one job array, see Note [Job arrays]; otherwise each is a job.
     """
 
     description: dict[str, str]
     rows: list[dict[str, str]]
+    array: bool = False
 
 
 def usable(path: Path) -> bool:
@@ -127,7 +136,7 @@ def canonical(uuid: str) -> str:
 
 
 def shape(request: JobRequest) -> tuple[bool, ...]:
-    """What a job asks for at all; jobs of one shape can be one L{Group}.  See Note [Rows]."""
+    """What a job that is no array asks for at all; jobs of one shape can be one L{Group}.  See Note [Rows]."""
     resources = request.resources
     return (
         request.has_input,
@@ -151,6 +160,29 @@ def group(
     """
     description = _description(jobs[0][0], instance, wrapper, spool) | _event_log(events)
     return Group(description, [_row(request, directory) for request, directory in jobs])
+
+
+def array(
+    request: JobRequest,
+    indices: Indices,
+    directory: Path,
+    instance: str,
+    wrapper: Path,
+    spool: bool,
+    events: EventLog | None = None,
+) -> Group:
+    """A job array as one submission.  See L{group}, and Note [Job arrays]."""
+    task = "$(modabatch_task)"
+    own = {
+        "arguments": f"$(modabatch_wall) {task}",
+        "transfer_output_files": f"output.tar.gz.{task}",
+        "output": f"stdout.{task}",
+        "error": f"stderr.{task}",
+        "log": f"_userlog.{task}",
+        "My.ModabatchTask": task,
+    }
+    description = {**_row(request, directory), **_description(request, instance, wrapper, spool), **own, **_event_log(events)}
+    return Group(description, [{"modabatch_task": f"{index:d}"} for index in indices], array=True)
 
 
 def _row(request: JobRequest, directory: Path) -> dict[str, str]:
@@ -177,7 +209,7 @@ def _description(like: JobRequest, instance: str, wrapper: Path, spool: bool) ->
         "initialdir": "$(modabatch_directory)",
         "should_transfer_files": "YES",
         "when_to_transfer_output": "ON_EXIT",
-        "transfer_input_files": "bundle.tar.gz, launch.sh" + (", input" if like.has_input else ""),
+        "transfer_input_files": ", ".join(like.files),
         "transfer_output_files": "output.tar.gz",
         "output": "stdout",
         "error": "stderr",
@@ -242,10 +274,18 @@ def of_jobs(instance: str, job_ids: Collection[str]) -> str:
     return f'ModabatchInstance == "{canonical(instance)}" && member(ModabatchJobId, {{{listed}}})'
 
 
+def of_numbers(jobs: Collection[tuple[int, int]]) -> str:
+    """The constraint for some jobs, by cluster and proc."""
+    procs: dict[int, list[int]] = {}
+    for cluster, proc in jobs:
+        procs.setdefault(cluster, []).append(proc)
+    listed = {cluster: ", ".join(f"{proc:d}" for proc in some) for cluster, some in procs.items()}
+    return " || ".join(f"(ClusterId == {cluster:d} && member(ProcId, {{{some}}}))" for cluster, some in listed.items())
+
+
 def clinging(jobs: Collection[BackendId]) -> str:
     """The constraint for those of some jobs that are held, but that their nodes still have to let go of."""
-    numbers = " || ".join(f"(ClusterId == {job.cluster:d} && ProcId == {job.proc:d})" for job in jobs)
-    return f"({numbers}) && JobStatus == 5 && RemoteHost isnt undefined"
+    return f"({of_numbers([(job.cluster, job.proc) for job in jobs])}) && JobStatus == 5 && RemoteHost isnt undefined"
 
 
 def backend_id(ad: Mapping[str, Any]) -> BackendId:
@@ -261,6 +301,12 @@ def spooled(ad: Mapping[str, Any]) -> bool:
 def half_made(ad: Mapping[str, Any]) -> bool:
     """Whether the job was submitted, but its files never all got to the scheduler."""
     return spooled(ad) and not ad.get("StageInFinish")
+
+
+def left_over(ads: Collection[Mapping[str, Any]]) -> Collection[BackendId]:
+    """Those of some jobs that are L{half_made}.  An array of which one task is half-made is so as a whole."""
+    clusters = {ad["ClusterId"] for ad in ads if half_made(ad) and "ModabatchTask" in ad}
+    return {backend_id(ad) for ad in ads if half_made(ad) or ad["ClusterId"] in clusters}
 
 
 def sighting(ad: Mapping[str, Any]) -> Sighting:
@@ -286,6 +332,7 @@ def sighting(ad: Mapping[str, Any]) -> Sighting:
         user_cpu=float(ad.get("RemoteUserCpu", 0.0)),
         host=_host(ad),
         reason=_text(ad, _REASONS.get(state, "")),
+        task=_number(ad, "ModabatchTask"),
     )
 
 

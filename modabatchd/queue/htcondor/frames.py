@@ -20,7 +20,8 @@ class Submit(msgspec.Struct, frozen=True, tag=True):
     """
     Put a group of jobs into the queue; with their files, if C{spool}.
 
-    Answered by a list with one item for each row: its C{[cluster, proc]}, or the text of the scheduler's refusal.
+    Answered by a list with one item for each job, that is for each row, or for an array as a whole: its C{[cluster, proc]}
+    (that of an array's first task), or the text of the scheduler's refusal.
     """
 
     group: Group
@@ -64,9 +65,13 @@ class Discard(msgspec.Struct, frozen=True, tag=True):
 
 
 class Retrieve(msgspec.Struct, frozen=True, tag=True):
-    """Copy the files of a job from the scheduler back to the directory that it was submitted from.  Answered by L{None}."""
+    """
+    Copy the files of jobs from the scheduler back to the directories that they were submitted from.
 
-    job: Number
+    Answered by a list with one item for each: L{None}, or the text of the scheduler's refusal.
+    """
+
+    jobs: list[Number]
 
 
 class Ping(msgspec.Struct, frozen=True, tag=True):

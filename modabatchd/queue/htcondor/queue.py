@@ -12,13 +12,6 @@ C{find} promises exactly this: it asks anew, never out of a memory, and fails wh
 submit again should have looks find nothing over a minute; on one machine nothing is under way for long, and some seconds do.
 The child dies with the daemon, so the same holds after a restart.
 
-Note [Half-made jobs]
-=====================
-A remote scheduler takes a job first and its files afterwards; meanwhile the job is held.  If we die in between, such a job is
-left over, and it can never run.  It carries no C{StageInFinish}, unlike any job whose files arrived.  C{sightings} does not
-show half-made jobs; C{find} takes them out of the queue and calls them absent, so that they are submitted again, unless
-their files are on the way right now.
-
 Note [Held, and released at once]
 =================================
 A job that is held while it runs is C{held} at once, but its node takes a moment to let go of it.  If it is released within that
@@ -45,15 +38,15 @@ from zope.interface import implementer
 
 from modabatchd.errors import ConfigurationError, QueueAway, QueueRefused
 from modabatchd.gathering import Gathering
-from modabatchd.queue.absence import Unreadable
 from modabatchd.queue.htcondor import classads, frames
-from modabatchd.queue.htcondor.calls import Calls, Denied, converted, ignore
+from modabatchd.queue.htcondor.calls import Calls, Denied, Taker, converted, ignore, refused
 from modabatchd.queue.htcondor.changes import Changes
 from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access, child_environment
 from modabatchd.queue.htcondor.events import Events, Found, Marks
+from modabatchd.queue.htcondor.finding import Finding
 from modabatchd.queue.htcondor.home import Home, Known, Remember
-from modabatchd.queue.htcondor.reading import Reading, best
+from modabatchd.queue.htcondor.reading import Reading
 from modabatchd.queue.htcondor.spawning import Spawn
 from modabatchd.queue.interfaces import ActionResult, IQueue, News, Refusal, Ticket
 from modabatchd.queue.job import Action, BackendId, JobState, Sighting
@@ -62,6 +55,8 @@ T = TypeVar("T")
 
 _IDLE: Final = 60.0
 _MOST_ROWS: Final = 1000
+#: So many the scheduler takes at least, once it takes any.
+_ROWS_A_SECOND: Final = 1000
 _MOST_TRANSFERS: Final = 50
 _MOST_ACTIONS: Final = 100
 _PIECE: Final = 500
@@ -129,8 +124,10 @@ class HTCondorQueue(Service):
         self._sweeper = Calls(reactor, spawn, _IDLE)
         self._all_calls = (self._calls, self._sender, self._fetcher, self._history, self._sweeper)
         self._home = Home(self._ask_for_home, self._has_jobs, access.schedd or "", known, remember)
+        self._finding = Finding(self._instance, self._reading, self._sending, self._ask, self._search)
         self._direct = Gathering(self._submit_direct, _MOST_ROWS, _shape)
         self._sent = Gathering(self._submit_sent, _MOST_TRANSFERS, _shape)
+        self._fetched = Gathering(self._retrieve, _MOST_TRANSFERS)
         self._events = events
         self.changes = Changes(reactor, self._changed, self._read_events, interval)
 
@@ -164,11 +161,15 @@ class HTCondorQueue(Service):
 
     def find(self, job_ids: Collection[str]) -> Deferred[Mapping[str, Sighting]]:
         """
-        See L{IQueue.find}, Note [Submissions of unknown outcome] and Note [Half-made jobs].
+        See L{IQueue.find}, Note [Submissions of unknown outcome] and Note [Half-made jobs] in L{finding}.
 
         Fails with L{Unreadable} when some of the jobs are neither found nor absent.
         """
-        return Deferred.fromCoroutine(self._find(job_ids))
+        return Deferred.fromCoroutine(self._finding.find(job_ids))
+
+    def tasks(self, job_id: str, history: bool = False) -> Deferred[Sequence[Sighting]]:
+        """See L{IQueue.tasks}."""
+        return Deferred.fromCoroutine(self._finding.tasks(job_id, history))
 
     def act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
         """See L{IQueue.act}."""
@@ -214,16 +215,25 @@ class HTCondorQueue(Service):
         return Deferred.fromCoroutine(self._submit_sent_group(tickets))
 
     async def _submit_group(self, tickets: Sequence[Ticket], spool: bool) -> Sequence[BackendId | Refusal]:
-        jobs = [(ticket.request, ticket.directory) for ticket in tickets]
         log = None if spool or self._events is None else await self._events.newest()
-        operation = frames.Submit(classads.group(jobs, self._instance, self._wrapper, spool, log), spool)
+        group = self._group(tickets, spool, log)
         results: list[BackendId | Refusal] = []
 
         def take(part: list[Any]) -> None:
             results.extend(Refusal(item) if isinstance(item, str) else BackendId(*item) for item in part)
 
-        await self._call(operation, self._deadlines.submit, take, self._sender if spool else None, self._deadlines.transfer)
+        deadline = self._deadlines.submit + (len(group.rows) / _ROWS_A_SECOND if group.array else 0)
+        operation, calls = frames.Submit(group, spool), self._sender if spool else None
+        await self._call(operation, deadline, take, calls, self._deadlines.transfer)
         return results
+
+    def _group(self, tickets: Sequence[Ticket], spool: bool, log: classads.EventLog | None) -> classads.Group:
+        """Jobs of one shape, or a single array."""
+        request, directory = tickets[0].request, tickets[0].directory
+        if request.array is not None:
+            return classads.array(request, request.array, directory, self._instance, self._wrapper, spool, log)
+        jobs = [(ticket.request, ticket.directory) for ticket in tickets]
+        return classads.group(jobs, self._instance, self._wrapper, spool, log)
 
     async def _call(
         self,
@@ -284,37 +294,12 @@ class HTCondorQueue(Service):
         await self._call(frames.Query(constraint, classads.PROJECTION), deadline, take, calls)
         return result
 
-    async def _find(self, job_ids: Collection[str]) -> Mapping[str, Sighting]:
-        found: dict[str, Sighting] = {}
-        odd: set[str] = set()
-        for piece in _pieces(sorted(job_ids)):
-            found.update(await self._find_in_queue(piece, odd))
-            missing = [job_id for job_id in piece if job_id not in found and job_id not in odd]
-            if missing:
-                found.update(await self._find_in_history(missing, odd))
-        if unclear := odd - found.keys():
-            raise Unreadable(unclear, found)
-        return found
+    async def _ask(self, operation: frames.Operation, take: Taker) -> None:
+        deadlines = self._deadlines
+        await self._call(operation, deadlines.query if isinstance(operation, frames.Query) else deadlines.submit, take)
 
-    async def _find_in_queue(self, job_ids: Sequence[str], odd: set[str]) -> Mapping[str, Sighting]:
-        ads: list[dict[str, Any]] = []
-        query = frames.Query(classads.of_jobs(self._instance, job_ids), classads.PROJECTION)
-        await self._call(query, self._deadlines.query, ads.extend)
-        useless = [_number(classads.backend_id(ad)) for ad in ads if self._is_left_over(ad)]
-        if useless:
-            self._log.warn("{count} jobs whose files never arrived are taken out of the queue", count=len(useless))
-            await self._call(frames.Discard(useless), self._deadlines.submit, ignore)
-        return best(self._reading.read(ads, odd))
-
-    def _is_left_over(self, ad: Mapping[str, Any]) -> bool:
-        return classads.half_made(ad) and ad.get("ModabatchJobId") not in self._sending
-
-    async def _find_in_history(self, job_ids: Sequence[str], odd: set[str]) -> Mapping[str, Sighting]:
-        ads: list[dict[str, Any]] = []
-        # One job may stand there twice, once as a half-made one that was taken out.
-        search = frames.History(classads.of_jobs(self._instance, job_ids), classads.PROJECTION, 2 * len(job_ids))
-        await self._call(search, self._deadlines.submit, ads.extend, self._history)
-        return best(self._reading.read(ads, odd))
+    async def _search(self, operation: frames.Operation, take: Taker) -> None:
+        await self._call(operation, self._deadlines.submit, take, self._history)
 
     async def _act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Sequence[ActionResult]:
         results: list[ActionResult] = []
@@ -342,12 +327,17 @@ class HTCondorQueue(Service):
     async def _fetch(self, sighting: Sighting) -> None:
         if sighting.backend_id not in self._reading.remote:
             return
-        try:
-            await self._call(frames.Retrieve(_number(sighting.backend_id)), self._deadlines.transfer, ignore, self._fetcher)
-        except QueueRefused:
-            # A job that was removed before its end has no output; what else there is of it was brought.
-            if sighting.state is not JobState.REMOVED:
-                raise
+        [retrieving] = self._fetched.add([sighting.backend_id])
+        refusal = await retrieving
+        # A job that was removed before its end has no output; what else there is of it was brought.
+        if refusal is not None and sighting.state is not JobState.REMOVED:
+            raise refused(refusal)
+
+    def _retrieve(self, backend_ids: Sequence[BackendId]) -> Deferred[Sequence[str | None]]:
+        results: list[str | None] = []
+        operation = frames.Retrieve([_number(backend_id) for backend_id in backend_ids])
+        done = Deferred.fromCoroutine(self._call(operation, self._deadlines.transfer, results.extend, self._fetcher))
+        return done.addCallback(lambda _: results)
 
     async def _acknowledge(self, backend_ids: Sequence[BackendId]) -> None:
         for piece in _pieces(backend_ids):
@@ -383,7 +373,7 @@ def _refusal(ticket: Ticket) -> Refusal | None:
 
 
 def _shape(ticket: Ticket) -> object:
-    return classads.shape(ticket.request)
+    return classads.shape(ticket.request) if ticket.request.array is None else ticket.request.id
 
 
 def _number(backend_id: BackendId) -> frames.Number:

@@ -5,7 +5,7 @@ Note [How long sending may take]
 ================================
 A submission is given so many seconds for what the scheduler is asked, and so many for files, whenever files are sent.  The
 latter are meant for one job of any size, and a scheduler that freezes meanwhile is noticed only when they are over.  So they
-are not multiplied: jobs are sent one by one, except for small ones, which go together.
+are not multiplied: jobs are sent one by one, except for small ones, which go together, and the tasks of an array, which must.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TOGETHER: Final = 16 << 20
 
 def lack(description: dict[str, str], row: dict[str, str]) -> str | None:
     """What is missing of a job's files."""
-    directory = Path(row["modabatch_directory"])
+    directory = _directory(description, row)
     for path in _files(description, row):
         if not os.access(path, os.R_OK):
             return f"The job's file {path.name} is missing or cannot be read."
@@ -44,8 +44,13 @@ def pieces(description: dict[str, str], rows: Sequence[dict[str, str]]) -> Itera
 
 
 def _files(description: dict[str, str], row: dict[str, str]) -> list[Path]:
-    directory = Path(row["modabatch_directory"])
+    directory = _directory(description, row)
     return [directory / name for name in description["transfer_input_files"].split(", ")]
+
+
+def _directory(description: dict[str, str], row: dict[str, str]) -> Path:
+    """A row tells it, or the description for all rows."""
+    return Path({**description, **row}["modabatch_directory"])
 
 
 def _size(path: Path) -> int:
