@@ -95,6 +95,12 @@ class UnknownJob(ModabatchError):
     code = "unknown-job"
 
 
+class UnknownTask(ModabatchError):
+    """A job is no array, or has no task of that index."""
+
+    code = "unknown-task"
+
+
 class UnknownAction(ModabatchError):
     """There is no such action."""
 

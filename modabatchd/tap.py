@@ -50,12 +50,14 @@ from modabatchd.queue.spool import FileSpool
 from modabatchd.queue.submission import Submission
 from modabatchd.queue.watching import Watching
 from modabatchd.rest.app import Application
+from modabatchd.rest.artifacts import Artifacts
 from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
 from modabatchd.rest.metrics import Metrics
 from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
+from modabatchd.rest.tasks import Tasks
 from modabatchd.rest.upload import Upload
 from modabatchd.stack import Stack
 from modabatchd.store.claiming import Claim, claim_file
@@ -196,10 +198,12 @@ class _Daemon:
             figures.extend(scaling.figures)
         control = Control(known, store, watching, loops["watching"].wake)
         outlook = None if scaling is None else scaling.outlook
-        jobs = Jobs(store, spool, submission, control, self._workers("readers of files", 4), outlook)
+        artifacts = Artifacts(spool, self._workers("readers of files", 4))
+        jobs = Jobs(store, spool, submission, control, artifacts, outlook)
+        tasks = Tasks(store, artifacts, control)
         nodes = () if scaling is None else scaling.resources
         metrics = Metrics(clock.seconds, store, loops, self._add(Lag(self._reactor)), figures)
-        self._serve([jobs, *nodes, Pulse(settings.queue.backend, loops), metrics], spool, files)
+        self._serve([jobs, tasks, *nodes, Pulse(settings.queue.backend, loops), metrics], spool, files)
         return self._stack
 
     def _scaling(self, store: SQLStore) -> Assembled | None:
@@ -310,7 +314,8 @@ class _Daemon:
         limits = BundleLimits(
             max_members=wanted.max_members, max_unpacked=wanted.max_unpacked_size, max_ratio=wanted.max_compression_ratio
         )
-        return Submission(self._day, queue, store, spool, watching, inspectors, limits, _new_id)
+        largest = self._settings.queue.max_array_size
+        return Submission(self._day, queue, store, spool, watching, inspectors, limits, _new_id, largest_array=largest)
 
     def _serve(self, resources: Sequence[object], spool: FileSpool, files: IWorkers) -> None:
         settings = self._settings.http

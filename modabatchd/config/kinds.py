@@ -36,18 +36,18 @@ class Kind(msgspec.Struct, frozen=True):
     read: Callable[[Any], Any]
 
 
-def integer(least: int) -> Kind:
+def integer(least: int, most: int = 2**63 - 1) -> Kind:
     """A whole number."""
 
     def read(value: object) -> int:
         if isinstance(value, float) and value.is_integer():
             # TOML tells 5.0 from 5, people do not.
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise _unfit(value)
         return value
 
-    return Kind(f"a whole number, {least} or more", read)
+    return Kind(f"a whole number, {least} or more" if most == 2**63 - 1 else f"a whole number from {least} to {most}", read)
 
 
 def duration(above_zero: bool = False) -> Kind:

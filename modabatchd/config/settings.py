@@ -28,6 +28,7 @@ from modabatchd.config.kinds import (
     text,
     url,
 )
+from modabatchd.queue.indices import MOST
 
 
 class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,11 +125,13 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @ivar poll_interval: seconds between two questions to a scheduler for changes.
     @ivar sweep_interval: seconds between two looks at all jobs.
+    @ivar max_array_size: how many tasks a job array may have.
     """
 
     backend: Annotated[Literal["embedded", "htcondor"], one_of("embedded", "htcondor")] = "embedded"
     poll_interval: Annotated[float, duration(above_zero=True)] = 2.0
     sweep_interval: Annotated[float, duration(above_zero=True)] = 300.0
+    max_array_size: Annotated[int, integer(1, MOST)] = 10_000
     embedded: EmbeddedSettings = EmbeddedSettings()
     htcondor: HTCondorSettings = HTCondorSettings()
 

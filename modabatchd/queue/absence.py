@@ -9,7 +9,7 @@ at most, and for nothing when it is negative: however the clock leaps, a job was
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 
 from modabatchd.errors import QueueAway
 from modabatchd.queue.job import Sighting
@@ -37,9 +37,9 @@ class Absences:
     """Jobs that were missing at the last look."""
 
     def __init__(self) -> None:
-        self._missed: dict[str, tuple[float, float, int]] = {}
+        self._missed: dict[Hashable, tuple[float, float, int]] = {}
 
-    def missed(self, job_id: str, now: float, enough: float) -> bool:
+    def missed(self, job_id: Hashable, now: float, enough: float) -> bool:
         """
         A look did not find the job.
 
@@ -51,11 +51,11 @@ class Absences:
         self._missed[job_id] = (now, waited, looks + 1)
         return looks >= 2 and waited >= enough
 
-    def found(self, job_ids: Iterable[str]) -> None:
+    def found(self, job_ids: Iterable[Hashable]) -> None:
         """These are there again, or nobody looks for them any more."""
         for job_id in job_ids:
             self._missed.pop(job_id, None)
 
-    def only(self, job_ids: Collection[str]) -> None:
+    def only(self, job_ids: Collection[Hashable]) -> None:
         """All others are there again."""
         self.found(self._missed.keys() - set(job_ids))

@@ -12,17 +12,20 @@ from typing import Final
 
 from modabatchd.errors import NoSpace
 
-#: What starts C{run.sh}, in the directory of a job.
+#: What starts C{run.sh}, and what each task of a job array takes its variables from, in the directory of a job.
 LAUNCH: Final = "launch.sh"
+PARAMETERS: Final = "parameters"
 
 
-def keep(draft: Path, place: Path, launch: bytes) -> int:
+def keep(draft: Path, place: Path, own: Mapping[str, bytes]) -> int:
     """
     Make a draft the directory of a job.  See Note [Keeping a draft] in L{modabatchd.queue.spool}.
 
+    @param own: files that are written into it, by name.
     @return: the bytes in it.
     """
-    (draft / LAUNCH).write_bytes(launch)
+    for name, content in own.items():
+        (draft / name).write_bytes(content)
     for path in draft.iterdir():
         path.chmod(0o600)
         sync(path)

@@ -14,11 +14,18 @@ Note [Thousands at once]
 Bringing results takes its time for each job.  To write a final state and to acknowledge it costs nearly the same for one job
 and for hundreds, so whatever has its results while others are being written waits for them, and is written next, all together.
 When that fails for a reason that may lie in one of them, each is written by itself.
+
+Note [The end of an array]
+==========================
+The tasks of an array end one by one, and each is acknowledged then.  When the store says that the last one is over, the
+array's own final state follows, with the message, in a transaction of its own, because only now it is known how all of them
+ended.  A crash in between leaves an array without live tasks, which the next life concludes; so does whoever writes the end of
+one of its tasks again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -32,7 +39,8 @@ from modabatchd.errors import ModabatchError, QueueRefused
 from modabatchd.gathering import Gathering
 from modabatchd.notifications.completion import completion
 from modabatchd.queue.interfaces import IQueue, ISpool
-from modabatchd.queue.job import Job, JobState, Sighting
+from modabatchd.queue.job import Job, JobState, Sighting, Subject
+from modabatchd.queue.tallies import closed, state_of
 from modabatchd.store.interfaces import IStore, Progress
 
 #: Seconds that anybody waits for a job to be finished.
@@ -45,17 +53,19 @@ _TOGETHER: Final = 500
 
 class Ending(msgspec.Struct, frozen=True):
     """
-    How a job ended.
+    How a job, or a task of a job array, ended.
 
     @ivar job: as the store has it.
     @ivar reason: why, when that is known.
     @ivar sighting: what the queue said last; L{None} when it knows nothing of the job.
+    @ivar task: the index of the task; L{None} for the job as a whole.
     """
 
     job: Job
     state: JobState
     reason: str | None
     sighting: Sighting | None
+    task: int | None = None
 
 
 class Finishing:
@@ -64,7 +74,7 @@ class Finishing:
 
     @param new_id: makes the ids of messages.
     @param settled: called when jobs reached their final state, so that their notifications go out at once.
-    @param over: called with the id of each job that has reached its final state.
+    @param over: called with each job and task that has reached its final state.
     """
 
     _log = Logger()
@@ -77,7 +87,7 @@ class Finishing:
         spool: ISpool,
         new_id: Callable[[], str],
         settled: Callable[[], None],
-        over: Callable[[str], None],
+        over: Callable[[Subject], None],
     ) -> None:
         self._clock = clock
         self._queue = queue
@@ -88,20 +98,20 @@ class Finishing:
         self._over = over
         self._at_once = DeferredSemaphore(_AT_ONCE)
         self._together = Gathering(self._settle_patiently, _TOGETHER)
-        self._under_way: dict[str, Deferred[None]] = {}
-        self._failed: dict[str, Sighting] = {}
+        self._under_way: dict[Subject, Deferred[None]] = {}
+        self._failed: dict[Subject, Sighting] = {}
         self._tried_again = clock.seconds()
         self._troubled: set[str] = set()
 
-    def __contains__(self, job_id: object) -> bool:
-        """Whether the job is being finished."""
-        return job_id in self._under_way
+    def __contains__(self, subject: object) -> bool:
+        """Whether the job or task is being finished."""
+        return subject in self._under_way
 
     def begin(self, sighting: Sighting) -> None:
         """The queue shows that a job is over: see to it, unless that is under way."""
-        if sighting.job_id not in self._under_way:
-            self._failed.pop(sighting.job_id, None)
-            self._under_way[sighting.job_id] = Deferred()
+        if sighting.subject not in self._under_way:
+            self._failed.pop(sighting.subject, None)
+            self._under_way[sighting.subject] = Deferred()
             Deferred.fromCoroutine(self._finish(sighting))
 
     def try_again(self) -> None:
@@ -113,46 +123,59 @@ class Finishing:
                 self.begin(sighting)
 
     async def wait_for(self, job_id: str) -> None:
-        """Wait until a job is finished, but not for long."""
-        if job_id in self._under_way:
-            with suppress(TimeoutError):
-                await _after(self._under_way[job_id]).addTimeout(PATIENCE, self._clock)
+        """Wait until a job, or whatever of its tasks has ended, is finished, but not for long."""
+        await self._wait([done for subject, done in self._under_way.items() if subject.job_id == job_id])
 
     async def idle(self) -> None:
         """Wait until no job is being finished, but not for long: a large result may take an hour to come."""
-        finished = [_after(done) for done in self._under_way.values()]
+        await self._wait(list(self._under_way.values()))
+
+    async def _wait(self, under_way: Sequence[Deferred[None]]) -> None:
         with suppress(TimeoutError):
-            await DeferredList(finished, consumeErrors=True).addTimeout(PATIENCE, self._clock)
+            await DeferredList([_after(done) for done in under_way], consumeErrors=True).addTimeout(PATIENCE, self._clock)
 
     async def conclude(self, endings: Sequence[Ending]) -> None:
         """Write final states and the messages about them in one transaction."""
         now = self._clock.seconds()
-        await self._store.advance([step for ending in endings for step in self._steps(ending, now)])
+        over = await self._store.advance([step for ending in endings for step in self._steps(ending, now)])
         for ending in endings:
             job_id, why = ending.job.request.id, _why(ending.reason, ending.sighting)
-            self._log.info("job {job_id} is over: {state}{why}", job_id=job_id, state=ending.state, why=why)
-            self._over(job_id)
+            if ending.task is None:
+                self._log.info("job {job_id} is over: {state}{why}", job_id=job_id, state=ending.state, why=why)
+            self._over(Subject(job_id, ending.task))
+        for job_id in over:
+            await self.conclude_array(job_id)
         if endings:
             self._settled()
 
+    async def conclude_array(self, job_id: str) -> None:
+        """Write the final state of an array whose tasks are all over.  See Note [The end of an array].  Idempotent."""
+        job = await self._store.get(job_id)
+        if job is not None and job.tally is not None:
+            await self.conclude([Ending(job, state_of(job.tally), None, None)])
+
     def _steps(self, ending: Ending, now: float) -> Sequence[Progress]:
         job, state, reason, sighting = ending.job, ending.state, ending.reason, ending.sighting
-        ended = msgspec.structs.replace(job, state=state, sighting=sighting or job.sighting)
+        if ending.task is not None:
+            job_id, task = job.request.id, ending.task
+            return [Progress(job_id=job_id, state=state, at=now, reason=reason, sighting=sighting, task=task)]
+        tally = None if job.tally is None else closed(job.tally, state)
+        ended = msgspec.structs.replace(job, state=state, sighting=sighting or job.sighting, tally=tally)
         message = completion(ended, self._new_id(), now, reason)
         step = Progress(job_id=job.request.id, state=state, at=now, reason=reason, sighting=sighting, message=message)
         return [*_unseen_run(job, sighting), step]
 
     async def _finish(self, sighting: Sighting) -> None:
-        job_id = sighting.job_id
+        job_id, subject = sighting.job_id, sighting.subject
         try:
             job = await self._at_once.run(lambda: Deferred.fromCoroutine(self._bring_results(sighting)))
             [settling] = self._together.add([(sighting, job)])
             await settling
             self._troubled.discard(job_id)
         except Exception:
-            self._failed[job_id] = sighting
+            self._failed[subject] = sighting
             self._tell_trouble(job_id)
-        self._under_way.pop(job_id).callback(None)
+        self._under_way.pop(subject).callback(None)
 
     def _tell_trouble(self, job_id: str) -> None:
         """Log why a job could not be finished, once for each job: the queue may be away, or the disk full, for long."""
@@ -166,16 +189,17 @@ class Finishing:
             self._log.failure("finishing job {job_id}; trying on", failure, job_id=job_id)
 
     async def _bring_results(self, sighting: Sighting) -> Job | None:
-        """@return: the job, if anybody has to hear of it."""
+        """@return: the job, if anybody has to hear of it; L{None} for a task, see L{_settle}."""
         job_id = sighting.job_id
-        job = await self._store.get(job_id)
-        if job is None or job.state.final:
+        job = None if sighting.task is not None else await self._store.get(job_id)
+        if sighting.task is None and (job is None or job.state.final):
             return None
         try:
             await self._queue.fetch(sighting, self._spool.directory(job_id))
         except QueueRefused as problem:
             self._log.error("job {job_id} ended, but its results are lost: {problem}", job_id=job_id, problem=problem.cause)
-        await self._spool.settle(job_id)
+        if sighting.task is None:
+            await self._spool.settle(job_id)
         return job
 
     def _settle_patiently(self, items: Sequence[tuple[Sighting, Job | None]]) -> Deferred[Sequence[Failure | None]]:
@@ -184,9 +208,13 @@ class Finishing:
     async def _settle(self, items: Sequence[tuple[Sighting, Job | None]]) -> Sequence[Failure | None]:
         """See Note [Thousands at once].  @return: for each what went wrong."""
         try:
-            await self.conclude([Ending(job, seen.state, seen.reason, seen) for seen, job in items if job is not None])
+            arrays = await self._arrays({seen.job_id for seen, _ in items if seen.task is not None})
+            known = [(seen, arrays.get(seen.job_id) if seen.task is not None else job) for seen, job in items]
+            await self.conclude(
+                [Ending(job, seen.state, seen.reason, seen, seen.task) for seen, job in known if job is not None]
+            )
             for seen, _ in items:
-                self._over(seen.job_id)
+                self._over(seen.subject)
             await self._queue.acknowledge([seen.backend_id for seen, _ in items])
         except Exception as problem:
             if len(items) == 1 or isinstance(problem, ModabatchError):
@@ -194,6 +222,16 @@ class Finishing:
         else:
             return [None] * len(items)
         return [outcome for item in items for outcome in await self._settle([item])]
+
+    async def _arrays(self, job_ids: Collection[str]) -> Mapping[str, Job]:
+        """Arrays of which tasks have brought their results, and somebody has to hear of that."""
+        arrays: dict[str, Job] = {}
+        for job_id in job_ids:
+            job = await self._store.get(job_id)
+            if job is not None and not job.state.final:
+                await self._spool.settle(job_id)
+                arrays[job_id] = job
+        return arrays
 
 
 def _unseen_run(job: Job, sighting: Sighting | None) -> Sequence[Progress]:

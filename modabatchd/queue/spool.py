@@ -154,9 +154,10 @@ class FileSpool(Service):
         draft: IDraft = Draft(directory, lambda place: self._run(place.mkdir, mode=0o700), self._grow)
         return draft
 
-    def keep(self, draft: IDraft, job_id: str, launch: bytes) -> Deferred[Path]:
+    def keep(self, draft: IDraft, job_id: str, launch: bytes, parameters: bytes | None = None) -> Deferred[Path]:
         """See L{ISpool.keep}, Note [Keeping a draft] and Note [Keeping drafts together]."""
-        return Deferred.fromCoroutine(self._keep(_own(draft), job_id, launch))
+        own = {files.LAUNCH: launch} if parameters is None else {files.LAUNCH: launch, files.PARAMETERS: parameters}
+        return Deferred.fromCoroutine(self._keep(_own(draft), job_id, own))
 
     def discard(self, draft: IDraft) -> Deferred[None]:
         """See L{ISpool.discard} and Note [Keeping a draft]."""
@@ -173,12 +174,13 @@ class FileSpool(Service):
         """See L{ISpool.directory}."""
         return self._jobs / job_id[:2] / job_id
 
-    def artifact(self, job_id: str, artifact: str) -> Path:
+    def artifact(self, job_id: str, artifact: str, task: int | None = None) -> Path:
         """See L{ISpool.artifact}."""
         if artifact not in ARTIFACTS:
             known = ", ".join(ARTIFACTS)
             raise UnknownArtifact(f"There is no artifact {artifact!r}.", f"Ask for one of {known}.")
-        return self.directory(job_id) / ARTIFACTS[artifact]
+        suffix = "" if task is None else f".{task}"
+        return self.directory(job_id) / f"{ARTIFACTS[artifact]}{suffix}"
 
     def settle(self, job_id: str) -> Deferred[None]:
         """See L{ISpool.settle} and Note [Counting]."""
@@ -210,16 +212,16 @@ class FileSpool(Service):
                 "Wait until finished jobs pass their retention time, or have the operator raise spool.quota.",
             )
 
-    async def _keep(self, draft: Draft, job_id: str, launch: bytes) -> Path:
+    async def _keep(self, draft: Draft, job_id: str, own: Mapping[str, bytes]) -> Path:
         place, incoming = self.directory(job_id), draft.directory
         if incoming not in self._receiving:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(incoming))
         self._keeping.add(incoming)
         try:
             if draft.on_disk:
-                size = await self._run(files.keep, incoming, place, launch)
+                size = await self._run(files.keep, incoming, place, own)
             else:
-                size = await self._laying.add([Parcel(place, {**draft.contents, files.LAUNCH: launch})])[0]
+                size = await self._laying.add([Parcel(place, {**draft.contents, **own})])[0]
         finally:
             self._keeping.discard(incoming)
         self.used -= self._receiving.pop(incoming, 0)

@@ -28,13 +28,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from modabatchd.errors import BundleError, QueueAway
+from modabatchd.errors import QueueAway
 from modabatchd.queue.absence import Absences
-from modabatchd.queue.bundle import BundleLimits, inspect
+from modabatchd.queue.bundle import BundleLimits
+from modabatchd.queue.contents import Contents, examine, indices
 from modabatchd.queue.form import SubmissionForm
 from modabatchd.queue.interfaces import IDraft, IQueue, ISpool, Refusal, Ticket
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState
@@ -52,6 +53,7 @@ class Submission:
     @param inspectors: where bundles are checked.
     @ivar accepted: how many submissions were, in this life.
     @param patience: seconds that anybody waits for a submission.  See Note [Patience].
+    @param largest_array: how many tasks a job array may have.
     """
 
     _log = Logger()
@@ -67,6 +69,7 @@ class Submission:
         limits: BundleLimits,
         new_id: Callable[[], str],
         patience: float = 15.0,
+        largest_array: int = 10_000,
     ) -> None:
         self._clock = clock
         self._queue = queue
@@ -78,6 +81,7 @@ class Submission:
         self._absences = Absences()
         self._new_id = new_id
         self._patience = patience
+        self._largest_array = largest_array
         self.accepted = 0
         # Jobs that the queue may or may not have; those of them whose submission is under way, or certainly did not reach the
         # queue; jobs that the store may or may not have.
@@ -90,10 +94,11 @@ class Submission:
         """
         Take a job in.  See Note [Accepted is accepted].
 
-        @param draft: holds the bundle and, if there is one, the input; it is kept, or discarded.
+        @param draft: holds the bundle and, if there are any, the input and the parameters; it is kept, or discarded.
         @return: the job, durable; its C{backend_id} is L{None} while the queue is away or slow, its state is
             C{submission_error} when the queue refuses it for good.
         @raise BundleError: the bundle breaks a rule; nothing is kept.
+        @raise FieldError: the parameters do, or the job array is too large; nothing is kept.
         @raise NoSpace: nothing is kept.
         """
         return await shielded(self._accept(draft, form), "a submission")
@@ -120,7 +125,8 @@ class Submission:
         absent = [job for job in missing if self._is_absent(job.request.id, now)]
         for job_id, sighting in found.items():
             self._log.info("job {job_id} was found in the queue", job_id=job_id)
-            await self._bind(job_id, sighting.backend_id)
+            first = sighting.backend_id if sighting.task is None else BackendId(sighting.backend_id.cluster)
+            await self._bind(asked[job_id], first)
         await self._submit_patiently([job for job in absent if await self._is_wanted(job)])
 
     def _is_absent(self, job_id: str, now: float) -> bool:
@@ -136,8 +142,9 @@ class Submission:
 
     async def _accept(self, draft: IDraft, form: SubmissionForm) -> Job:
         try:
-            request = self._request(form, has_input=await self._inspect(draft))
-            await self._spool.keep(draft, request.id, _launch(request, form))
+            contents = await self._inspectors.run(examine, draft, self._limits)
+            request = self._request(form, contents)
+            await self._spool.keep(draft, request.id, _launch(request, form), contents.parameters)
         except BaseException:
             await self._spool.discard(draft)
             raise
@@ -175,21 +182,7 @@ class Submission:
         self._doubtful.discard(job_id)
         return [] if job is None else [job]
 
-    def _inspect(self, draft: IDraft) -> Deferred[bool]:
-        """Check the bundle.  @return: whether there is an input beside it."""
-
-        def inspect_files() -> bool:
-            if not draft.holds("bundle.tar.gz"):
-                raise BundleError(
-                    "missing", "The request has no job-bundle.", "Send one: 'curl -F job-bundle=@job.tar.gz URL'."
-                )
-            with draft.read("bundle.tar.gz") as packed:
-                inspect(packed, self._limits)
-            return draft.holds("input")
-
-        return self._inspectors.run(inspect_files)
-
-    def _request(self, form: SubmissionForm, has_input: bool) -> JobRequest:
+    def _request(self, form: SubmissionForm, contents: Contents) -> JobRequest:
         return JobRequest(
             id=self._new_id(),
             submitted=self._clock.seconds(),
@@ -201,7 +194,9 @@ class Submission:
             max_retries=form.max_retries,
             max_wall_time=form.max_wall_time,
             notification=form.notification,
-            has_input=has_input,
+            has_input=contents.has_input,
+            array=indices(form.array, contents.rows, self._largest_array),
+            has_parameters=contents.rows is not None,
         )
 
     async def _submit_patiently(self, jobs: Sequence[Job]) -> Mapping[str, BackendId | Refusal]:
@@ -227,7 +222,7 @@ class Submission:
         try:
             tickets = [Ticket(job.request, self._spool.directory(job_id)) for job_id, job in by_id.items()]
             results = dict(zip(by_id, await self._queue.submit(tickets), strict=True))
-            await self._record_or_find_later(results)
+            await self._record_or_find_later(by_id, results)
         except QueueAway as problem:
             if problem.untouched:
                 self._untouched.update(by_id)
@@ -236,25 +231,25 @@ class Submission:
             self._submitting.difference_update(by_id)
         return results
 
-    async def _record_or_find_later(self, results: Mapping[str, BackendId | Refusal]) -> None:
+    async def _record_or_find_later(self, jobs: Mapping[str, Job], results: Mapping[str, BackendId | Refusal]) -> None:
         try:
-            await self._record(results)
+            await self._record(jobs, results)
         except Exception:
             self._log.failure("recording {count} submissions; what is not recorded is looked for later", count=len(results))
 
-    async def _record(self, results: Mapping[str, BackendId | Refusal]) -> None:
+    async def _record(self, jobs: Mapping[str, Job], results: Mapping[str, BackendId | Refusal]) -> None:
         for job_id, result in results.items():
             if isinstance(result, Refusal):
                 self._log.warn("the queue refuses job {job_id}: {reason}", job_id=job_id, reason=result.reason)
                 await self._watching.conclude(job_id, JobState.SUBMISSION_ERROR, result.reason)
                 self._settled(job_id)
             else:
-                await self._bind(job_id, result)
+                await self._bind(jobs[job_id], result)
 
-    async def _bind(self, job_id: str, backend_id: BackendId) -> None:
-        await self._store.bind(job_id, backend_id)
-        self._watching.expect(job_id)
-        self._settled(job_id)
+    async def _bind(self, job: Job, backend_id: BackendId) -> None:
+        await self._store.bind(job.request.id, backend_id)
+        self._watching.expect(job.request)
+        self._settled(job.request.id)
 
     def _settled(self, job_id: str) -> None:
         self._unbound.pop(job_id, None)
@@ -270,4 +265,7 @@ def _with(job: Job, result: BackendId | Refusal | None) -> Job:
 
 def _launch(request: JobRequest, form: SubmissionForm) -> bytes:
     own = {"MODACLOUDS_BATCH_JOB_ID": request.id, "MODACLOUDS_BATCH_JOB_NAME": request.name}
-    return launch_script(request.arguments, {**form.environment, **own})
+    if request.array is not None:
+        counted = {"COUNT": request.array.count, "FIRST": request.array.first, "LAST": request.array.last}
+        own |= {f"MODACLOUDS_BATCH_TASK_{name}": str(number) for name, number in counted.items()}
+    return launch_script(request.arguments, {**form.environment, **own}, request.has_parameters)

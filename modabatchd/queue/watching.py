@@ -43,7 +43,7 @@ from modabatchd.errors import QueueAway
 from modabatchd.queue.absence import Absences, Unreadable
 from modabatchd.queue.finishing import Ending, Finishing
 from modabatchd.queue.interfaces import IQueue, ISpool
-from modabatchd.queue.job import Job, JobState, Sighting
+from modabatchd.queue.job import Job, JobRequest, JobState, Sighting, Subject
 from modabatchd.store.interfaces import IStore, Progress
 
 P = ParamSpec("P")
@@ -52,8 +52,11 @@ P = ParamSpec("P")
 GRACE: Final = 60.0
 #: Seconds between two searches for jobs that are missing.
 _SEARCH: Final = GRACE / 3
+_GONE: Final = "The scheduler does not know this job any more."
+_LIVE: Final = tuple(state for state in JobState if not state.final)
 _PAGE: Final = 1000
-_PIECE: Final = 1000
+#: How many sightings are compared in one go, so that nobody waits long.
+_PIECE: Final = 500
 
 
 class Watching:
@@ -83,10 +86,11 @@ class Watching:
         self._turn = DeferredLock()
         self._sweeping = DeferredLock()
         self._since = ""
-        self._seen: dict[str, Sighting | None] = {}
-        self._overtaken: set[str] = set()
+        self._seen: dict[Subject, Sighting | None] = {}
+        self._arrays: set[str] = set()
+        self._overtaken: set[Subject] = set()
         self._absences = Absences()
-        self._missing: Collection[str] = ()
+        self._missing: Collection[Subject] = ()
         self._searched = clock.seconds()
         self._finishing = Finishing(clock, queue, store, spool, new_id, settled, self._forget)
         self._strangers: set[str] = set()
@@ -105,12 +109,30 @@ class Watching:
         while page := await self._store.live(after, _PAGE):
             after = page[-1].seq
             unbound.extend(job for job in page if job.backend_id is None)
-            self._seen.update((job.request.id, job.sighting) for job in page if job.backend_id is not None)
+            for job in page:
+                if job.backend_id is not None:
+                    await self._load(job)
         return unbound
 
-    def expect(self, job_id: str) -> None:
-        """The queue has taken this job: from now on it must show it."""
-        self._seen.setdefault(job_id, None)
+    async def _load(self, job: Job) -> None:
+        job_id = job.request.id
+        if job.request.array is None:
+            self._seen[Subject(job_id)] = job.sighting
+            return
+        self._arrays.add(job_id)
+        after = None
+        while page := await self._store.tasks(job_id, _LIVE, _PAGE, -1 if after is None else after):
+            after = page[-1].index
+            self._seen.update((Subject(job_id, task.index), task.sighting) for task in page)
+        if after is None:
+            await self._finishing.conclude_array(job_id)
+
+    def expect(self, request: JobRequest) -> None:
+        """The queue has taken this job: from now on it must show it, or all tasks of the array that it is."""
+        if request.array is not None:
+            self._arrays.add(request.id)
+        for task in (None,) if request.array is None else request.array:
+            self._seen.setdefault(Subject(request.id, task), None)
 
     async def look(self) -> None:
         """Bring into the store what the queue tells of changes, and go on with what was left undone."""
@@ -134,18 +156,25 @@ class Watching:
         job = await self._store.get(job_id)
         if job is not None:
             await self._finishing.conclude([Ending(job, state, reason, None)])
-        self._forget(job_id)
+        self._forget(Subject(job_id))
 
     async def _look_at_news(self) -> None:
         news = await self._queue.news(self._since)
-        await self._take(news.sightings, news.until)
+        *others, last = list(_pieces(news.sightings)) or [()]
+        for piece in others:
+            await self._take(piece)
+            await deferLater(self._clock, 0)
+        await self._take(last, news.until)
         self._since = news.until
         self._finishing.try_again()
         if self._missing and abs(self._clock.seconds() - self._searched) >= _SEARCH:
             await self._search(self._missing)
 
     async def _look_at_one(self, job_id: str) -> None:
-        await self._take((await self._queue.find([job_id])).values())
+        if job_id in self._arrays:
+            await self._take(await self._queue.tasks(job_id))
+        else:
+            await self._take((await self._queue.find([job_id])).values())
 
     async def _sweep(self) -> None:
         expected = set(self._seen)
@@ -155,8 +184,8 @@ class Watching:
             # What the queue tells by itself was not missed.
             with suppress(QueueAway):
                 await self.look()
-        shown = {sighting.job_id for sighting in sightings}
-        self._strangers &= shown
+        shown = {sighting.subject for sighting in sightings}
+        self._strangers &= {sighting.job_id for sighting in sightings}
         for piece in _pieces(sightings):
             await self._turn.run(_started, self._mend, piece)
             if len(sightings) > _PIECE:
@@ -167,7 +196,7 @@ class Watching:
 
     async def _mend(self, sightings: Sequence[Sighting]) -> None:
         """Take what a sweep shows, but for what is older than what others have seen.  See Note [One look at a time]."""
-        valid = [sighting for sighting in sightings if sighting.job_id not in self._overtaken]
+        valid = [sighting for sighting in sightings if sighting.subject not in self._overtaken]
         missed = sum(self._is_news(sighting) for sighting in valid) if self.sweeps else 0
         await self._take(valid)
         if missed:
@@ -176,14 +205,14 @@ class Watching:
 
     def _is_news(self, sighting: Sighting) -> bool:
         """Whether a job has changed its state unnoticed."""
-        seen = self._seen.get(sighting.job_id)
-        return seen is not None and seen.state is not sighting.state and sighting.job_id not in self._finishing
+        seen = self._seen.get(sighting.subject)
+        return seen is not None and seen.state is not sighting.state and sighting.subject not in self._finishing
 
     async def _take(self, sightings: Iterable[Sighting], until: str | None = None) -> None:
         """@param until: how far the news were read that these are."""
         fresh = list(sightings)
-        self._overtaken.update(sighting.job_id for sighting in fresh)
-        changed = [sighting for sighting in fresh if sighting != self._seen.get(sighting.job_id)]
+        self._overtaken.update(sighting.subject for sighting in fresh)
+        changed = [sighting for sighting in fresh if sighting != self._seen.get(sighting.subject)]
         changed = [sighting for sighting in changed if await self._is_known(sighting)]
         now = self._clock.seconds()
         steps = [_step(sighting, now) for sighting in changed if not sighting.state.final]
@@ -193,12 +222,12 @@ class Watching:
             if sighting.state.final:
                 self._finishing.begin(sighting)
             else:
-                self._seen[sighting.job_id] = sighting
+                self._seen[sighting.subject] = sighting
 
     async def _is_known(self, sighting: Sighting) -> bool:
         """Whether the store has the job.  See Note [Strangers]."""
-        job_id = sighting.job_id
-        if job_id in self._seen or job_id in self._finishing:
+        job_id, subject = sighting.job_id, sighting.subject
+        if subject in self._seen or subject in self._finishing or job_id in self._arrays:
             return True
         if job_id in self._strangers:
             return False
@@ -208,27 +237,49 @@ class Watching:
         self._log.warn("the queue has job {job_id}, which the store does not know: left alone", job_id=job_id)
         return False
 
-    async def _search(self, missing: Collection[str]) -> None:
-        """Look for jobs that the queue does not show.  See Note [Jobs that vanish]."""
+    async def _search(self, missing: Collection[Subject]) -> None:
+        """Look for jobs and tasks that the queue does not show.  See Note [Jobs that vanish]."""
         # Some may have been finished since they were expected.
-        absent = {job_id for job_id in missing if job_id in self._seen and job_id not in self._finishing}
+        absent = {subject for subject in missing if subject in self._seen and subject not in self._finishing}
         self._missing, self._searched = absent, self._clock.seconds()
         self._absences.only(absent)
         if not absent:
             return
-        found, unclear = await search(self._queue, absent)
-        self._absences.found([*found, *unclear])
-        await self._take(found.values())
+        found, unclear = await self._find(absent)
+        there = {sighting.subject for sighting in found}
+        self._absences.found(there | unclear)
+        await self._take(found)
         now = self._clock.seconds()
-        self._missing = absent.difference(found, unclear)
-        for job_id in self._missing:
-            if self._absences.missed(job_id, now, GRACE):
-                self._log.warn("job {job_id} is neither in the queue nor in its history", job_id=job_id)
-                await self.conclude(job_id, JobState.REMOVED, "The scheduler does not know this job any more.")
-                self._absences.found([job_id])
+        self._missing = absent - there - unclear
+        for subject in self._missing:
+            if self._absences.missed(subject, now, GRACE):
+                await self._give_up(subject)
+                self._absences.found([subject])
 
-    def _forget(self, job_id: str) -> None:
-        self._seen.pop(job_id, None)
+    async def _find(self, absent: Collection[Subject]) -> tuple[Sequence[Sighting], set[Subject]]:
+        """What the queue or its history shows of what is missing, and what of it cannot be read."""
+        seen, odd = await search(self._queue, {subject.job_id for subject in absent if subject.task is None})
+        found, unclear = list(seen.values()), set(map(Subject, odd))
+        for job_id in {subject.job_id for subject in absent if subject.task is not None}:
+            try:
+                tasks = await self._queue.tasks(job_id, history=True)
+            except Unreadable:
+                unclear.update(subject for subject in absent if subject.job_id == job_id)
+            else:
+                found.extend(sighting for sighting in tasks if sighting.subject in absent)
+        return found, unclear
+
+    async def _give_up(self, subject: Subject) -> None:
+        self._log.warn("job {job_id} is neither in the queue nor in its history", job_id=_told(subject))
+        job = await self._store.get(subject.job_id)
+        if job is not None:
+            await self._finishing.conclude([Ending(job, JobState.REMOVED, _GONE, None, subject.task)])
+        self._forget(subject)
+
+    def _forget(self, subject: Subject) -> None:
+        self._seen.pop(subject, None)
+        if subject.task is None:
+            self._arrays.discard(subject.job_id)
 
 
 async def search(queue: IQueue, job_ids: Collection[str]) -> tuple[Mapping[str, Sighting], Collection[str]]:
@@ -249,4 +300,9 @@ def _pieces(sightings: Sequence[Sighting]) -> Iterator[Sequence[Sighting]]:
 
 
 def _step(sighting: Sighting, now: float) -> Progress:
-    return Progress(job_id=sighting.job_id, state=sighting.state, at=now, reason=sighting.reason, sighting=sighting)
+    job_id, task = sighting.subject
+    return Progress(job_id=job_id, state=sighting.state, at=now, reason=sighting.reason, sighting=sighting, task=task)
+
+
+def _told(subject: Subject) -> str:
+    return subject.job_id if subject.task is None else f"{subject.job_id} task {subject.task}"

@@ -24,7 +24,7 @@ def in_state(world: World, state: JobState) -> str:
     if state is JobState.COMPLETED:
         world.real_queue.finish(job_id)
     else:
-        world.real_queue._change(job_id, state=state)
+        world.real_queue._change((job_id, None), state=state)
     world.look()
     assert world.state(job_id) is state
     return job_id
@@ -129,7 +129,7 @@ def test_the_queue_is_looked_at_before_an_action_is_refused(world: World) -> Non
 @pytest.mark.parametrize("action", [Action.HOLD, Action.SUSPEND, Action.CONTINUE])
 def test_a_job_that_ended_since_the_last_look_is_refused_with_its_new_state(world: World, action: Action) -> None:
     job_id = in_state(world, JobState.SUSPENDED if action is Action.CONTINUE else JobState.RUNNING)
-    world.real_queue._change(job_id, state=JobState.COMPLETED, completed=world.clock.seconds(), exit_status=0)
+    world.real_queue._change((job_id, None), state=JobState.COMPLETED, completed=world.clock.seconds(), exit_status=0)
     with pytest.raises(IllegalAction) as caught:
         act(world, job_id, action)
     assert caught.value.state == JobState.COMPLETED
@@ -163,7 +163,7 @@ def test_what_the_queue_does_not_do_is_never_told_as_done(world: World, result: 
 
 def test_already_done_is_no_answer_for_a_job_that_has_completed(world: World) -> None:
     job_id = in_state(world, JobState.RUNNING)
-    world.real_queue._change(job_id, state=JobState.COMPLETED)
+    world.real_queue._change((job_id, None), state=JobState.COMPLETED)
     answers(world, ActionResult.ALREADY_DONE)
     with pytest.raises(IllegalAction) as caught:
         act(world, job_id, Action.REMOVE)

@@ -92,7 +92,7 @@ def test_nothing_goes_before_its_time(world: World) -> None:
 @pytest.mark.parametrize("state", [state for state in JobState if not state.final])
 def test_a_job_that_is_not_over_stays_however_old_it_is(world: World, state: JobState) -> None:
     job_id = world.submitted()
-    world.real_queue._change(job_id, state=state)
+    world.real_queue._change((job_id, None), state=state)
     world.look()
     grow_old(world, job_id, 20 * MONTH)
     world.clock.advance(10 * MONTH)

@@ -57,7 +57,7 @@ def test_why_a_job_is_held_is_in_its_history(world: World) -> None:
     world.real_queue.hold(job_id, "the disk of node7 is full")
     world.look()
     assert world.job(job_id).history[-1].reason == "the disk of node7 is full"
-    world.real_queue._change(job_id, state=IDLE)
+    world.real_queue._change((job_id, None), state=IDLE)
     world.look()
     assert world.states(job_id) == [IDLE, HELD, IDLE]
     assert world.job(job_id).history[-1].reason is None
@@ -68,7 +68,7 @@ def test_a_job_that_is_rerun_goes_back_and_forth(world: World) -> None:
     for _ in range(2):
         world.real_queue.start(job_id)
         world.look(1)
-        world.real_queue._change(job_id, state=IDLE)
+        world.real_queue._change((job_id, None), state=IDLE)
         world.look(1)
     assert world.states(job_id) == [IDLE, RUNNING, IDLE, RUNNING, IDLE]
     job = world.job(job_id)
@@ -137,10 +137,10 @@ def test_a_job_that_comes_back_starts_its_grace_time_anew(world: World) -> None:
     job_id = world.submitted()
     world.look()
     for _ in range(4):
-        hidden = world.real_queue._jobs.pop(job_id)
+        hidden = world.real_queue._jobs.pop((job_id, None))
         for _ in range(4):
             world.look(GRACE / 5)
-        world.real_queue._jobs[job_id] = hidden
+        world.real_queue._jobs[job_id, None] = hidden
         world.look()
     assert world.state(job_id) is IDLE
 
@@ -149,12 +149,12 @@ def test_a_job_that_comes_back_starts_its_grace_time_anew(world: World) -> None:
 def test_a_clock_that_leaps_removes_nothing(world: World, leap: float) -> None:
     job_id = world.submitted()
     world.look()
-    hidden = world.real_queue._jobs.pop(job_id)
+    hidden = world.real_queue._jobs.pop((job_id, None))
     world.look()
     world.clock.rightNow += leap
     world.look()
     assert world.state(job_id) is IDLE
-    world.real_queue._jobs[job_id] = hidden
+    world.real_queue._jobs[job_id, None] = hidden
     world.look()
     world.real_queue.finish(job_id)
     world.look()
@@ -177,10 +177,10 @@ def test_a_job_that_has_gone_to_the_history_is_found_there(world: World) -> None
 def test_a_job_that_was_given_up_and_comes_back_leaves_the_queue_without_a_second_message(world: World) -> None:
     job_id = world.submitted()
     world.look()
-    hidden = world.real_queue._jobs.pop(job_id)
+    hidden = world.real_queue._jobs.pop((job_id, None))
     world.wait_out(world.look)
     assert world.state(job_id) is REMOVED
-    world.real_queue._jobs[job_id] = hidden
+    world.real_queue._jobs[job_id, None] = hidden
     world.look()
     world.real_queue.finish(job_id)
     world.look()
@@ -370,7 +370,7 @@ def test_a_sighting_brings_the_number_of_a_job_that_had_none(world: World) -> No
     assert world.job(job_id).backend_id is None
     world.look()
     job = world.job(job_id)
-    assert job.backend_id == msgspec.structs.asdict(world.real_queue._jobs[job_id])["backend_id"]
+    assert job.backend_id == msgspec.structs.asdict(world.real_queue._jobs[job_id, None])["backend_id"]
 
 
 def test_a_job_that_cannot_be_read_is_neither_gone_nor_in_the_way_of_others(world: World) -> None:
@@ -393,8 +393,8 @@ def test_strangers_that_are_gone_are_forgotten(world: World, events: list[dict[s
     directory.mkdir(parents=True)
     now(world.real_queue.submit([Ticket(JobRequest(id=stranger, submitted=0.0), directory)]))
     world.look()
-    hidden = world.real_queue._jobs.pop(stranger)
+    hidden = world.real_queue._jobs.pop((stranger, None))
     world.look()
-    world.real_queue._jobs[stranger] = hidden
+    world.real_queue._jobs[stranger, None] = hidden
     world.look()
     assert len(world.trouble(events)) == 2
