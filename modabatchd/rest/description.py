@@ -32,6 +32,7 @@ _SEGMENTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "description": "Which file of the job.",
             "schema": {"type": "string", "enum": [str(artifact) for artifact in Artifact]},
         },
+        "task": {"description": "The index of a task.", "schema": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}},
         "pool": {"description": "The name of a pool.", "schema": {"type": "string"}},
         "node": {"description": "The name of a node.", "schema": {"type": "string"}},
         "name": {"description": "The name of a file.", "schema": {"type": "string"}},
@@ -100,7 +101,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 def _submission() -> dict[str, Any]:
     schema = {"type": "object", "properties": dict(FIELDS), "required": ["job-bundle"], "additionalProperties": False}
-    packed = {name: {"contentType": "application/gzip"} for name in ("job-bundle", "job-input")}
+    packed = {name: {"contentType": field["contentMediaType"]} for name, field in FIELDS.items() if "contentMediaType" in field}
     return {
         "required": True,
         "content": {

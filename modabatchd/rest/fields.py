@@ -11,6 +11,8 @@ from modabatchd.queue.job import Resources
 _DEFAULTS: Final = Resources()
 _SIZE: Final = r"^([0-9]{1,15}(\.[0-9]{1,6})?( ?[KMGTkmgt]([iI]?[bB])?)?)?$"
 _DURATION: Final = "^([0-9]{1,12}[smhd]?)?$"
+#: Here too, some that fit are refused: those that go down, and too many.
+_INDICES: Final = "^([0-9]{1,10}(-[0-9]{1,10}(:[0-9]{1,10})?)?(,[0-9]{1,10}(-[0-9]{1,10}(:[0-9]{1,10})?)?)*)?$"
 #: Text without NUL whose quotes are closed.
 _WORDS: Final = r"""^([^'"\\\x00]|\\[^\x00]|'[^'\x00]*'|"([^"\\\x00]|\\[^\x00])*")*$"""
 
@@ -38,6 +40,18 @@ FIELDS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "job-bundle": _file("The bundle: a gzip'ed tar with an executable run.sh in its root."),
         "job-input": _file("An archive for the application; its path is in MODACLOUDS_BATCH_INPUT."),
+        "job-parameters": {
+            "type": "string",
+            "format": "binary",
+            "contentMediaType": "text/csv",
+            "description": "Makes the job an array: a CSV whose first line names environment variables, with one more line for "
+            "each task.  With job-array, only those of its rows, counted from 1.",
+        },
+        "job-array": _text(
+            "Makes the job an array: the indices of its tasks, for instance 1-1000, 1-1000:10 or 1,5,7-9.  Each finds its own "
+            "in MODACLOUDS_BATCH_TASK_INDEX.",
+            pattern=_INDICES,
+        ),
         "job-name": _text("The name of the job.", maxLength=255),
         "job-arguments": _text("What run.sh gets as its arguments; split as a POSIX shell splits words.", pattern=_WORDS),
         "job-notification": _text("An http or https URL that gets a POST once the job is over.", maxLength=2048),

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
-from modabatchd.errors import BundleError, FieldError, UnknownAction, UnknownJob
+from modabatchd.errors import BundleError, FieldError
 from modabatchd.queue.control import Control
 from modabatchd.queue.form import parse_form
 from modabatchd.queue.interfaces import ISpool
-from modabatchd.queue.job import Action, Artifact, Job, Resources
+from modabatchd.queue.job import Action, Job, Resources
 from modabatchd.queue.submission import Submission
-from modabatchd.rest import listing
-from modabatchd.rest.download import send_file
-from modabatchd.rest.operations import Answer, Parameter, operation, query
+from modabatchd.rest import artifacts, listing, listing_tasks
+from modabatchd.rest.artifacts import Artifacts
+from modabatchd.rest.naming import action_named, canonical, unknown
+from modabatchd.rest.operations import Answer, operation, query
 from modabatchd.rest.representation import ActionTaken, JobEntry, JobView, Submitted, entry, submitted, view
 from modabatchd.rest.streaming import stream
 from modabatchd.store.interfaces import IStore, Listed, Selection
-from modabatchd.workers import IWorkers
 
-_ARCHIVE: Final = "application/gzip"
-_TEXT: Final = "text/plain"
-_CONDITIONS: Final = tuple(
-    Parameter(name=name, place="header", description=description, schema={"type": "string"})
-    for name, description in {
-        "Range": "One part of the file: bytes=FIRST-LAST, bytes=FIRST-, bytes=-LENGTH.",
-        "If-Range": "The ETag of the part that is there already; if the file is another one, all of it is sent.",
-        "If-None-Match": "ETags of what is there already; if the file is one of them, nothing is sent.",
-    }.items()
-)
+#: What an operation that acts on jobs is.
+_ACTING: Final[dict[str, Any]] = {
+    "parameters": listing_tasks.SOME,
+    "changes": True,
+    "answers": {200: ActionTaken},
+    "problems": (409, 422, 502, 503),
+}
 
 
 #: Why a job that asks for this can never run, in a sentence; L{None} if it may.
@@ -39,12 +35,7 @@ Outlook = Callable[[Resources], str | None]
 
 
 class Jobs:
-    """
-    The jobs over HTTP.
-
-    @param readers: where files are read.
-    @param outlook: L{None}: nobody knows.
-    """
+    """The jobs over HTTP."""
 
     def __init__(
         self,
@@ -52,14 +43,15 @@ class Jobs:
         spool: ISpool,
         submission: Submission,
         control: Control,
-        readers: IWorkers,
+        artifacts: Artifacts,
         outlook: Outlook | None = None,
     ) -> None:
+        """@param outlook: L{None}: nobody knows."""
         self._store = store
         self._spool = spool
         self._submission = submission
         self._control = control
-        self._readers = readers
+        self._artifacts = artifacts
         self._outlook = outlook
 
     @operation(
@@ -118,55 +110,43 @@ class Jobs:
         """All about one job."""
         return Answer(view(await self._job(job_id)))
 
-    @operation("DELETE", "/jobs/<job_id>", "Remove a job", changes=True, answers={200: ActionTaken}, problems=(409, 502, 503))
+    @operation("DELETE", "/jobs/<job_id>", "Remove a job", **_ACTING)
     async def remove_job(self, request: Any, job_id: str) -> Answer:
         """The same as the action remove."""
-        return await self._act(job_id, Action.REMOVE)
+        return await self._act(request, job_id, Action.REMOVE)
 
     @operation(
         "GET POST PUT",
         "/jobs/<job_id>/<action>",
         "Hold, release, suspend, continue or remove a job",
-        changes=True,
-        answers={200: ActionTaken},
-        problems=(409, 502, 503),
+        **_ACTING,
     )
     async def act(self, request: Any, job_id: str, action: str) -> Answer:
-        """Takes an action on a job, if the job's state allows it."""
-        if action not in set(Action):
-            known = ", ".join(Action)
-            raise UnknownAction(f"There is no action {action[:100]!r}.", f"The actions are {known}.")
-        return await self._act(job_id, Action(action))
+        """
+        Takes an action on a job, if the job's state allows it; on a job array, on all of its tasks whose states allow it, or on
+        some.
+        """
+        return await self._act(request, job_id, action_named(action))
 
-    @operation(
-        "GET",
-        "/jobs/<job_id>/artifacts/<artifact>",
-        "Fetch a file of a job",
-        parameters=_CONDITIONS,
-        answers={200: (_ARCHIVE, _TEXT), 206: (_ARCHIVE, _TEXT), 304: None},
-        headers={200: ("Accept-Ranges", "ETag"), 206: ("Content-Range", "ETag")},
-        problems=(404, 412, 416),
-    )
+    @operation("GET", "/jobs/<job_id>/artifacts/<artifact>", "Fetch a file of a job", **artifacts.ABOUT)
     async def get_artifact(self, request: Any, job_id: str, artifact: str) -> None:
         """
         output: an archive of what the application left in MODACLOUDS_BATCH_OUTPUT.  stdout, stderr: what it printed.
-        _userlog: the scheduler's events.  Takes a Range, so that a broken download can go on.
+        _userlog: the scheduler's events.  Takes a Range, so that a broken download can go on.  The tasks of a job array have
+        files of their own.
         """
         job = await self._job(job_id)
-        path = self._spool.artifact(job.request.id, artifact)
-        media, suffix = (_ARCHIVE, "tar.gz") if artifact == Artifact.OUTPUT else (f"{_TEXT}; charset=utf-8", "txt")
-        filename = f"{job.request.id}-{artifact.lstrip('_')}.{suffix}"
-        await send_file(request, path, media, filename, job.state.final, self._readers)
+        await self._artifacts.send(request, job.request.id, artifact, job.state.final)
 
-    async def _act(self, job_id: str, action: Action) -> Answer:
-        known = _canonical(job_id)
-        await self._control.act(known, action)
-        return Answer(ActionTaken((known, action)))
+    async def _act(self, request: Any, job_id: str, action: Action) -> Answer:
+        known = (await self._job(job_id)).request.id
+        done = await self._control.act(known, action, listing_tasks.some(query(request)))
+        return Answer(ActionTaken((known, action), tasks=done))
 
     async def _job(self, job_id: str) -> Job:
-        job = await self._store.get(_canonical(job_id))
+        job = await self._store.get(canonical(job_id))
         if job is None:
-            raise _unknown(job_id)
+            raise unknown(job_id)
         return job
 
     async def _all(self, request: Any) -> Answer | None:
@@ -184,14 +164,3 @@ class Jobs:
             opening = b","
             page = await self._store.page(Selection(), listing.LARGEST_PAGE, page[-1].seq)
         yield b"]\n"
-
-
-def _canonical(job_id: str) -> str:
-    try:
-        return str(UUID(job_id))
-    except ValueError:
-        raise _unknown(job_id) from None
-
-
-def _unknown(job_id: str) -> UnknownJob:
-    return UnknownJob(f"There is no job {job_id[:100]!r}.", "List the jobs with GET /jobs.")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
-
 import msgspec
 
 from modabatchd.queue.job import Job, JobState, Resources
+from modabatchd.rest.representation_tasks import TasksView, by_state, date, observed, tasks_view
 from modabatchd.store.interfaces import Listed
 
 
@@ -24,12 +23,19 @@ class Submitted(msgspec.Struct, frozen=True):
     warning: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class JobEntry(msgspec.Struct, frozen=True):
-    """One entry of the list of jobs."""
+class JobEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    One entry of the list of jobs.
+
+    @ivar tasks: of a job array, how many tasks are in each state.
+    @ivar tasks_failed: of a job array, how many of the completed ones have not ended with exit status 0.
+    """
 
     id: str
     job_status: JobState
     job_name: str
+    tasks: dict[JobState, int] | None = None
+    tasks_failed: int | None = None
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
@@ -61,6 +67,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     @ivar host: the node that it runs or last ran on.
     @ivar hold_reason: why it is held.
     @ivar reason: why it is in the state it is in, where the scheduler says so.
+    @ivar tasks: of a job array.
     """
 
     id: str
@@ -91,13 +98,18 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     resources: ResourcesView
     max_wall_time: int | None
     max_retries: int
+    tasks: TasksView | None
     history: tuple[HistoryEntry, ...]
 
 
-class ActionTaken(msgspec.Struct, frozen=True):
-    """@ivar result: the job's id and the action."""
+class ActionTaken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    @ivar result: the job's id and the action.
+    @ivar tasks: of a job array, to how many tasks it was done.
+    """
 
     result: tuple[str, str]
+    tasks: int | None = None
 
 
 def submitted(job: Job, warning: str | None = None) -> Submitted:
@@ -108,7 +120,9 @@ def submitted(job: Job, warning: str | None = None) -> Submitted:
 
 def entry(listed: Listed) -> JobEntry:
     """A job in a list."""
-    return JobEntry(id=listed.id, job_status=listed.job_status, job_name=listed.job_name)
+    if listed.tally is None:
+        return JobEntry(listed.id, listed.job_status, listed.job_name)
+    return JobEntry(listed.id, listed.job_status, listed.job_name, by_state(listed.tally), listed.tally.failed)
 
 
 def view(job: Job) -> JobView:
@@ -119,24 +133,12 @@ def view(job: Job) -> JobView:
         id=request.id,
         job_name=request.name,
         job_status=job.state,
-        backend_job_status=seen.backend_state if seen else None,
         previous_job_status=job.previous_state,
         cluster_id=number.cluster if number else None,
         proc_id=number.proc if number else None,
-        global_job_id=(seen.global_job_id or None) if seen else None,
         job_universe=seen.universe if seen else "vanilla",
         job_priority=seen.priority if seen else request.priority,
-        job_run_count=seen.run_count if seen else 0,
-        job_submission_date=_date(request.submitted) or "",
-        job_start_date=_date(seen.started) if seen else None,
-        job_current_start_date=_date(seen.current_started) if seen else None,
-        job_completion_date=_date(seen.completed) if seen else None,
-        exit_status=seen.exit_status if seen else None,
-        exit_by_signal=seen is not None and seen.exit_signal is not None,
-        exit_signal=seen.exit_signal if seen else None,
-        image_size=seen.image_size if seen else 0,
-        local_user_cpu=f"{seen.user_cpu if seen else 0.0:.1f}",
-        host=seen.host if seen else None,
+        job_submission_date=date(request.submitted) or "",
         hold_reason=reason if job.state is JobState.HELD else None,
         reason=reason,
         arguments=request.arguments,
@@ -144,13 +146,11 @@ def view(job: Job) -> JobView:
         resources=_resources(request.resources),
         max_wall_time=request.max_wall_time,
         max_retries=request.max_retries,
-        history=tuple(HistoryEntry(change.state, _date(change.at) or "", change.reason) for change in job.history),
+        tasks=None if request.array is None or job.tally is None else tasks_view(request.array, job.tally),
+        history=tuple(HistoryEntry(change.state, date(change.at) or "", change.reason) for change in job.history),
+        **observed(seen),
     )
 
 
 def _resources(resources: Resources) -> ResourcesView:
     return ResourcesView(cpus=resources.cpus, memory=resources.memory, disk=resources.disk, gpus=resources.gpus)
-
-
-def _date(at: float | None) -> str | None:
-    return None if at is None else formatdate(at)

@@ -29,7 +29,9 @@ from modabatchd.rest.interfaces import IBody, IFlow
 from modabatchd.rest.problems import HTTPRefusal
 from modabatchd.workers import IWorkers
 
-_FILES: Final[Mapping[str, str]] = MappingProxyType({"job-bundle": "bundle.tar.gz", "job-input": "input"})
+_FILES: Final[Mapping[str, str]] = MappingProxyType(
+    {"job-bundle": "bundle.tar.gz", "job-input": "input", "job-parameters": "parameters"}
+)
 #: Bytes of all texts with their names, and how many fields there may be.
 _LONGEST: Final = 1 << 20
 

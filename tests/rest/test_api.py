@@ -24,11 +24,13 @@ from modabatchd.queue.submission import Submission
 from modabatchd.queue.watching import Watching
 from modabatchd.rest import fields
 from modabatchd.rest.app import Application
+from modabatchd.rest.artifacts import Artifacts
 from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
 from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
+from modabatchd.rest.tasks import Tasks
 from modabatchd.rest.upload import Upload
 from modabatchd.store.interfaces import Selection
 from modabatchd.store.preparing import prepare
@@ -58,8 +60,9 @@ class Service:
         self.rounds = Rounds(self.watching, self.submission)
         self.outlook: str | None = None
         control = Control(self.queue, self.store, self.watching, lambda: None)
-        jobs = Jobs(self.store, self.spool, self.submission, control, RunNow(), lambda asked: self.outlook)
-        resources: list[Any] = [jobs, Pulse("memory", {})]
+        artifacts = Artifacts(self.spool, RunNow())
+        jobs = Jobs(self.store, self.spool, self.submission, control, artifacts, lambda asked: self.outlook)
+        resources: list[Any] = [jobs, Tasks(self.store, artifacts, control), Pulse("memory", {})]
         documentation = Documentation(about for resource in resources for about, _ in operations(resource))
         application = Application(
             [*resources, documentation], ["batch.example.org"], lambda head: Upload(head, self.spool, RunNow())
@@ -542,6 +545,10 @@ def test_the_description_holds_every_route_and_field(service: Service) -> None:
         "/jobs/{job_id}",
         "/jobs/{job_id}/{action}",
         "/jobs/{job_id}/artifacts/{artifact}",
+        "/jobs/{job_id}/tasks",
+        "/jobs/{job_id}/tasks/{task}",
+        "/jobs/{job_id}/tasks/{task}/{action}",
+        "/jobs/{job_id}/tasks/{task}/artifacts/{artifact}",
         "/health",
     }
     assert set(description["paths"]["/jobs/{job_id}/{action}"]) == {"get", "post", "put"}
@@ -566,3 +573,40 @@ def test_the_page_loads_its_own_parts_alone(service: Service) -> None:
 def test_health(service: Service) -> None:
     health = service.client.get("/health").json()
     assert (health["status"], health["backend"]) == ("ok", "memory")
+
+
+def test_job_arrays(service: Service) -> None:
+    csv = b'VALUE\none\n"it\'s 2"\nthree\n'
+    files = {"job-bundle": BUNDLE, "job-parameters": csv}
+    answer = service.client.post("/jobs", form={"job-name": "many"}, files=files)
+    assert answer.status == 201
+    job_id = answer.json()["job_id"]
+    entry = {"id": job_id, "job_status": "idle", "job_name": "many", "tasks": {"idle": 3}, "tasks_failed": 0}
+    assert entry in service.client.get("/jobs").json()
+    service.queue.finish(job_id, exit_status=3, stdout=b"0123456789", task=2)
+    now(service.watching.sweep())
+    tasks = {"count": 3, "first": 1, "last": 3, "by_state": {"idle": 2, "completed": 1}, "failed": 1}
+    assert service.client.get(f"/jobs/{job_id}").json()["tasks"] == tasks
+    page = service.client.get(f"/jobs/{job_id}/tasks?limit=1&status=idle")
+    assert [task["task"] for task in page.json()] == [1]
+    assert page.header("Link") == f'</jobs/{job_id}/tasks?limit=1&status=idle&cursor=1>; rel="next"'
+    assert [task["task"] for task in service.client.get(f"/jobs/{job_id}/tasks?status=idle&cursor=1").json()] == [3]
+    task = service.client.get(f"/jobs/{job_id}/tasks/2").json()
+    assert (task["job_status"], task["exit_status"], task["proc_id"]) == ("completed", 3, 1)
+    part = service.client.get(f"/jobs/{job_id}/tasks/2/artifacts/stdout", headers={"Range": "bytes=3-5"})
+    assert (part.status, part.content) == (206, b"345")
+    held = service.client.get(f"/jobs/{job_id}/hold?tasks=1-2")
+    assert held.json() == {"result": [job_id, "hold"], "tasks": 1}
+    assert service.client.get(f"/jobs/{job_id}/tasks/1/release").json()["tasks"] == 1
+    for path, status in {
+        "hold?tasks=9": 404,
+        "hold?tasks=x": 422,
+        "tasks/9": 404,
+        "tasks/x": 404,
+        "tasks/1/artifacts/stdout": 404,
+        "tasks/1/dance": 400,
+        "tasks/2/hold": 409,
+        "tasks?status=x": 422,
+        "tasks?limit=0": 422,
+    }.items():
+        assert service.client.get(f"/jobs/{job_id}/{path}").status == status, path

@@ -1,0 +1,52 @@
+"""The files of jobs and of tasks over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from modabatchd.queue.interfaces import ISpool
+from modabatchd.queue.job import Artifact
+from modabatchd.rest.download import send_file
+from modabatchd.rest.operations import Parameter
+from modabatchd.workers import IWorkers
+
+_ARCHIVE: Final = "application/gzip"
+_TEXT: Final = "text/plain"
+#: What an operation that sends an artifact is, beside its path and summary.
+ABOUT: Final[dict[str, Any]] = {
+    "parameters": tuple(
+        Parameter(name=name, place="header", description=description, schema={"type": "string"})
+        for name, description in {
+            "Range": "One part of the file: bytes=FIRST-LAST, bytes=FIRST-, bytes=-LENGTH.",
+            "If-Range": "The ETag of the part that is there already; if the file is another one, all of it is sent.",
+            "If-None-Match": "ETags of what is there already; if the file is one of them, nothing is sent.",
+        }.items()
+    ),
+    "answers": {200: (_ARCHIVE, _TEXT), 206: (_ARCHIVE, _TEXT), 304: None},
+    "headers": {200: ("Accept-Ranges", "ETag"), 206: ("Content-Range", "ETag")},
+    "problems": (404, 412, 416),
+}
+
+
+class Artifacts:
+    """
+    Sends them.
+
+    @param readers: where files are read.
+    """
+
+    def __init__(self, spool: ISpool, readers: IWorkers) -> None:
+        self._spool = spool
+        self._readers = readers
+
+    async def send(self, request: Any, job_id: str, artifact: str, complete: bool, task: int | None = None) -> None:
+        """
+        Answer a request with a file.  See L{send_file}.
+
+        @param task: the index of the task that it is of, in a job array.
+        @raise modabatchd.errors.UnknownArtifact: there is none of that name, or no such file (yet).
+        """
+        path = self._spool.artifact(job_id, artifact, task)
+        media, suffix = (_ARCHIVE, "tar.gz") if artifact == Artifact.OUTPUT else (f"{_TEXT}; charset=utf-8", "txt")
+        whose = job_id if task is None else f"{job_id}-{task}"
+        await send_file(request, path, media, f"{whose}-{artifact.lstrip('_')}.{suffix}", complete, self._readers)
