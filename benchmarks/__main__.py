@@ -18,6 +18,7 @@ FIGURES: Final = {
     "download": "benchmarks.download",
     "list": "benchmarks.listing",
     "submit": "benchmarks.submissions",
+    "arrays": "benchmarks.arrays",
     "idle": "benchmarks.idle",
     "freshness": "benchmarks.freshness",
     "planner": "benchmarks.planner",

@@ -64,11 +64,11 @@ def _told(size: int, ours: Sequence[Sent], peers: Sequence[Sent]) -> Iterator[Re
     yield Result(f"{name}, until answered (checked, synced)", f"{speed:.0f} MB/s", f"cat > file {other:.0f} MB/s", ratio)
 
 
-def stalled(what: str, ours: Program, other: Program, since: float = 0.0) -> Result:
+def stalled(what: str, ours: Program, other: Program | None = None, since: float = 0.0) -> Result:
     """The longest time for which the reactor did nothing for anybody, although there was a core for it."""
     longest = worst(ours.probe, since)
     value = f"{longest.own * 1000:.0f} ms" if longest.own else "< 10 ms"
-    words, peers = _words(longest), _words(worst(other.probe, since))
+    words, peers = _words(longest), "" if other is None else _words(worst(other.probe, since))
     return Result(f"{what}: longest stall of the reactor", words, peers, value, f"< {STALL:g} ms", longest.own * 1000 < STALL)
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from modabatchd.queue.htcondor import classads
 from modabatchd.queue.htcondor.environment import Access, child_environment
+from modabatchd.queue.indices import Indices, Stride
 from modabatchd.queue.job import JobRequest, Resources
 
 _PATIENCE: Final = 600.0
@@ -32,6 +33,7 @@ class Work(msgspec.Struct, frozen=True):
     @ivar jobs: the id of each, and its directory.
     @ivar mark: takes the place of our installation's UUID in their ads.
     @ivar together: whether as many as possible go as one submission.
+    @ivar tasks: if there are any, each job is an array of so many, which goes as one submission.
     """
 
     jobs: list[tuple[str, str]]
@@ -39,6 +41,7 @@ class Work(msgspec.Struct, frozen=True):
     wrapper: str
     cpus: int
     together: bool = False
+    tasks: int = 0
 
 
 def rate(work: Work, pool: Mapping[str, str]) -> float:
@@ -46,7 +49,7 @@ def rate(work: Work, pool: Mapping[str, str]) -> float:
     Submit jobs in a process of its own.
 
     @param pool: what L{benchmarks.programs.pool} tells.
-    @return: how many a second, without the time to start the process and to find the scheduler.
+    @return: how many jobs, or tasks, a second, without the time to start the process and to find the scheduler.
     """
     told = {name.rpartition("__")[2]: value for name, value in pool.items()}
     access = Access(
@@ -78,12 +81,15 @@ def main() -> None:
     start = time.monotonic()
     for group in groups:
         schedd.submit(htcondor2.Submit(group.description), itemdata=iter(group.rows))
-    print(len(work.jobs) / (time.monotonic() - start))
+    print(sum(len(group.rows) for group in groups) / (time.monotonic() - start))
 
 
 def _groups(work: Work) -> list[classads.Group]:
     resources = Resources(cpus=work.cpus)
     jobs = [(JobRequest(id=job_id, submitted=0.0, resources=resources), Path(directory)) for job_id, directory in work.jobs]
+    if work.tasks:
+        indices, wrapper = Indices((Stride(1, work.tasks),)), Path(work.wrapper)
+        return [classads.array(request, indices, directory, work.mark, wrapper, False) for request, directory in jobs]
     size = _ROWS if work.together else 1
     pieces = (jobs[start : start + size] for start in range(0, len(jobs), size))
     return [classads.group(piece, work.mark, Path(work.wrapper), False) for piece in pieces]
