@@ -51,6 +51,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "nodes": ("client", "nodes"),
         "plan": ("client", "decisions"),
         "decisions": ("client", "decisions"),
+        "costs": ("client", "costs"),
         "pause": ("client", "by_hand"),
         "resume": ("client", "by_hand"),
         "start": ("client", "by_hand"),

@@ -38,6 +38,16 @@ class Nodes:
         except ServerRefused as problem:
             raise _explained(problem) from None
 
+    def costs(self, month: str | None, label: str | None) -> Document:
+        """
+        What a month has cost, and for whom.
+
+        @param month: as C{2026-11}; L{None} for this one.
+        @param label: L{None}, or the key of a label whose values are told.
+        """
+        asked = {"month": month, "label": label}
+        return self._ask("GET", "/costs", {name: value for name, value in asked.items() if value is not None})
+
     def pause(self) -> None:
         """Stop all scaling."""
         self._ask("POST", "/pause")

@@ -70,6 +70,17 @@ def test_by_hand(front: Front) -> None:
     assert "unknown" not in ask(front, "open", "nowhere", expected=1)
 
 
+def test_costs(front: Front) -> None:
+    front.world.pool.submit(8, seconds=500)
+    front.world.until(lambda: front.world.pool.nodes and not front.world.pool.waiting())
+    front.world.run(600)
+    told = ask(front, "costs", "--label", "team")
+    [every] = [line.split() for line in told.splitlines() if line.startswith("all ")]
+    assert 0 < float(every[1]) < 0.1
+    assert "(without it)" in told
+    assert "month is 'x'" in ask(front, "costs", "--month", "x", expected=1)
+
+
 def test_limits(front: Front) -> None:
     assert "max_nodes          3" in ask(front, "limits")
     assert "max_hourly_cost    1.5" in ask(front, "limits", "--max-hourly-cost", "1.50")
