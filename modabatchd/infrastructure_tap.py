@@ -56,6 +56,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @ivar owner: the URL to which it is posted what only the owner can mend; empty for none.
     @ivar access: how we reach the pool.
     @ivar environment: what the process that speaks to it inherits.
+    @ivar scheduler: tells the name of the scheduler that has the jobs.
     """
 
     policy: Path
@@ -65,6 +66,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     directory: Path
     access: Access
     environment: Mapping[str, str]
+    scheduler: Callable[[], Deferred[str]]
     private: bool = False
     interval: float = 5.0
     owner: str = ""
@@ -108,7 +110,8 @@ def assemble(reactor: Any, day: Any, site: Site, instance: str, store: SQLStore,
     policy = msgspec.structs.replace(policy, dry_run=policy.dry_run or site.dry_run)
     key = _key(site.signing_key)
     made, broken = clouds(reactor, policy, instance, site.directory)
-    pool = HTCondorPool(day, key, site.domain, site.environment, site.access, offers(policy, site.domain))
+    ads = offers(policy, site.domain)
+    pool = HTCondorPool(day, key, site.domain, site.environment, site.access, ads, site.scheduler)
     register = in_store(store)
     joining = Joining(key=key, collector=site.collector, domain=site.domain, private=site.private)
     wrong = {**unusable, **broken}

@@ -174,7 +174,7 @@ class _Daemon:
         spool.prepare()
         queue = self._queue(store)
         self._reactor.addSystemEventTrigger("before", "shutdown", queue.hurry)
-        scaling = self._scaling(store)
+        scaling = self._scaling(store, queue)
         known = queue if scaling is None else scaling.waking(queue)
         courier = self._courier(store)
         watching = Watching(clock, known, store, spool, _new_id, courier.wake)
@@ -206,10 +206,10 @@ class _Daemon:
         self._serve([jobs, tasks, *nodes, Pulse(settings.queue.backend, loops), metrics], spool, files)
         return self._stack
 
-    def _scaling(self, store: SQLStore) -> Assembled | None:
+    def _scaling(self, store: SQLStore, queue: EmbeddedQueue | HTCondorQueue) -> Assembled | None:
         """What has nodes come and go, if the owner wants that."""
         wanted, condor = self._settings.scaling, self._settings.queue.htcondor
-        if wanted.policy is None or wanted.signing_key is None:
+        if wanted.policy is None or wanted.signing_key is None or not isinstance(queue, HTCondorQueue):
             return None
         # Not before it is needed: libcloud takes its time to import.
         from modabatchd.infrastructure_tap import Site, assemble
@@ -223,6 +223,7 @@ class _Daemon:
             interval=wanted.interval,
             owner=wanted.notification,
             dry_run=wanted.dry_run,
+            scheduler=queue.scheduler,
             directory=self._settings.daemon.directory / "nodes",
             access=self._access(),
             environment=_without_ours(os.environ),

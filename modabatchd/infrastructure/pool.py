@@ -58,6 +58,8 @@ class HTCondorPool(Service):
     @param domain: the pool's C{TRUST_DOMAIN} and C{UID_DOMAIN}.
     @param environment: what the child process inherits.
     @param offers: of each pool of the policy, ads of the machines that it could start, as ClassAd text.
+    @param scheduler: tells the name of the scheduler that has the jobs: no other is asked what waits.  An empty name allows
+        whichever is found.
     @param deadline: seconds that the pool may take for an answer.
     """
 
@@ -69,6 +71,7 @@ class HTCondorPool(Service):
         environment: Mapping[str, str],
         access: Access = Access(),  # noqa: B008 - frozen
         offers: Mapping[str, Sequence[str]] = {},
+        scheduler: Callable[[], Deferred[str]] = lambda: succeed(""),
         deadline: float = 10.0,
     ) -> None:
         self.name = "pool"
@@ -76,6 +79,7 @@ class HTCondorPool(Service):
         self._key = key
         self._domain = domain
         self._offers = {name: list(ads) for name, ads in offers.items()}
+        self._scheduler = scheduler
         self._deadline = deadline
         self._calls = Calls(reactor, Spawn(reactor, child_environment(environment, access)))
 
@@ -114,11 +118,13 @@ class HTCondorPool(Service):
         return Deferred.fromCoroutine(self._revoke(sorted(map(_checked, names))))
 
     async def _look(self) -> PoolLook:
+        scheduler = await self._scheduler()
         ads: list[dict[str, Any]] = []
         shapes: list[frames.Shape] = []
         # Slots first: a job that starts in between is seen in neither, and no node is started for it.
-        await self._call(frames.Slots(), ads.extend)
-        await self._call(frames.Demand(self._offers), lambda part: shapes.extend(msgspec.convert(part, list[frames.Shape])))
+        await self._call(frames.Slots(), ads.extend, scheduler)
+        demand = frames.Demand(self._offers)
+        await self._call(demand, lambda part: shapes.extend(msgspec.convert(part, list[frames.Shape])), scheduler)
         return PoolLook(
             at=self._reactor.seconds(),
             demand=tuple(map(_group, shapes)),
@@ -143,12 +149,12 @@ class HTCondorPool(Service):
     def _tell(self, operation: frames.Operation) -> Deferred[None]:
         return self._call(operation, lambda part: None)
 
-    def _call(self, operation: frames.Operation, take: Callable[[Any], None]) -> Deferred[None]:
+    def _call(self, operation: frames.Operation, take: Callable[[Any], None], scheduler: str = "") -> Deferred[None]:
         def translated(failure: Any) -> None:
             problem = failure.trap(QueueAway) and failure.value
             raise QueueAway(problem.cause, _CURE, problem.untouched) from problem
 
-        return self._calls.call(operation, self._deadline, take).addErrback(translated)
+        return self._calls.call(operation, self._deadline, take, scheduler).addErrback(translated)
 
 
 def _checked(name: str) -> str:

@@ -78,6 +78,7 @@ def assembled(directory: Path, policy: str | None, key: bytes | None = b"secret"
         directory=directory / "nodes",
         access=Access(),
         environment={},
+        scheduler=lambda: succeed(""),
         **more,
     )
     store = opened(sqlite(directory))

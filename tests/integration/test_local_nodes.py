@@ -19,6 +19,7 @@ from libcloud.compute.base import Node as CloudNode
 from libcloud.compute.base import NodeSize
 from libcloud.compute.types import NodeState as CloudState
 from twisted.internet import reactor
+from twisted.internet.defer import succeed
 from twisted.internet.task import deferLater
 
 from modabatchd.errors import QueueAway
@@ -423,6 +424,18 @@ async def test_the_oldest_node_is_filled_first(site: Site) -> None:
     for jobs, expected in enumerate(([0, 1, 0], [0, 2, 0], [0, 2, 1]), start=1):
         site.submit("sleep 1000")
         assert await eventually(functools.partial(busy, jobs)) == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_the_scheduler_that_has_the_jobs_is_asked(site: Site) -> None:
+    for name in (os.environ["MODABATCH_TEST_SCHEDD"], "another@"):
+        pool = HTCondorPool(reactor, site.key, DOMAIN, os.environ, site.access, {}, functools.partial(succeed, name))
+        if name == "another@":
+            with pytest.raises(QueueAway, match="are with the scheduler another@"):
+                await pool.look()
+        else:
+            assert (await pool.look()).presences
+        await pool.stopService()
 
 
 @pytest_twisted.ensureDeferred

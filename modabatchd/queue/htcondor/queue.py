@@ -147,6 +147,18 @@ class HTCondorQueue(Service):
         gone = DeferredList([calls.stop() for calls in self._all_calls])
         return gone.addCallback(lambda _: None)
 
+    def scheduler(self) -> Deferred[str]:
+        """
+        The name of the scheduler that has the jobs, once it is known.  See Note [The scheduler that has the jobs] in L{home}.
+
+        Fails with L{QueueAway} as long as it cannot be found.
+        """
+
+        async def name() -> str:
+            return (await self._home.find()).name
+
+        return Deferred.fromCoroutine(name())
+
     def submit(self, tickets: Sequence[Ticket]) -> Deferred[Sequence[BackendId | Refusal]]:
         """See L{IQueue.submit} and Note [Submissions of unknown outcome]."""
         return Deferred.fromCoroutine(self._submit(tickets))
