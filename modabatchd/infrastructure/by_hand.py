@@ -14,14 +14,16 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from modabatchd.errors import QueueAway
 from modabatchd.infrastructure import journal
 from modabatchd.infrastructure.book import Book
 from modabatchd.infrastructure.carrying import Carrier
 from modabatchd.infrastructure.hands import Hands
 from modabatchd.infrastructure.intending import drained, ordered, resumed, stopped
 from modabatchd.infrastructure.judging import changed
+from modabatchd.infrastructure.look import PoolLook
 from modabatchd.infrastructure.node import NodeState
-from modabatchd.infrastructure.observing import Observer
+from modabatchd.infrastructure.observing import SETTLE, Observer, unseen
 from modabatchd.infrastructure.planning import Memory, reopened, seen
 from modabatchd.infrastructure.planning.choices import Choice, choices
 from modabatchd.infrastructure.planning.headroom import Headroom
@@ -200,11 +202,13 @@ class ByHand:
             return entry
         if node.pinned:
             raise NotNow("pinned", "The node is pinned, and so is never stopped.", "Unpin it first.")
-        presence = (await self._observer.look_again()).get(node.name)
+        look = await self._observer.look_again()
+        presence = look.by_name.get(node.name)
         if presence is not None and presence.jobs:
             cause = f"The node runs {len(presence.jobs)} jobs."
             raise NotNow(node.state.value, cause, "Drain it: it goes when they are done.")
         if presence is None and node.state in _YOUNG:
+            self._check_seen(entry, look)
             done = await self._change(stopped(entry, _REASON), "stopped")
             self._carrier.stop(done, in_pool=False)
             return done
@@ -231,6 +235,11 @@ class ByHand:
         if self._book.policy.pool(name) is None:
             known = ", ".join(pool.name for pool in self._book.policy.pools)
             raise UnknownPool(f"There is no pool {name[:100]!r}.", f"The pools are {known}.")
+
+    def _check_seen(self, entry: Entry, look: PoolLook) -> None:
+        if unseen(entry, look, self._clock.seconds()):
+            cause = "The pool's collector was started a moment ago, and may not know the node yet."
+            raise QueueAway(cause, f"Wait until it has run for {SETTLE:.0f} s.", untouched=True)
 
     def _check_free(self) -> None:
         if self._hands.tied:

@@ -138,10 +138,16 @@ def _with(entry: Entry, alive: Sequence[Machine], presence: Presence | None) -> 
         reason = f"its provider shows its machine as {mine.state.value}"
         return Verdict(entry=changed(entry, state=NodeState.STOPPING, reason=reason), outcome=died)
     others = tuple(machine.id for machine in alive if machine is not mine)
-    if mine.state is MachineState.STOPPING or (others and node.state not in _UNJOINED):
-        # Its provider takes it away, with time for its jobs to end; or see Note [Two machines of one node].
-        return Verdict(entry=msgspec.structs.replace(entry, retiring=True))
+    if mine.state is MachineState.STOPPING:
+        return Verdict(entry=_to_go(entry, "its provider takes its machine away"))
+    if others and node.state not in _UNJOINED:
+        return Verdict(entry=_to_go(entry, "it has more than one machine"))
     return Verdict(entry=entry, destroy=others)
+
+
+def _to_go(entry: Entry, reason: str) -> Entry:
+    """Its jobs may end."""
+    return msgspec.structs.replace(changed(entry, reason=reason), retiring=True)
 
 
 def _without(entry: Entry, terminated: bool, presence: Presence | None, now: float) -> Verdict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from modabatchd.infrastructure.node import Capacity
@@ -56,3 +58,8 @@ class PoolLook(msgspec.Struct, frozen=True, kw_only=True):
     demand: tuple[DemandGroup, ...] = ()
     presences: tuple[Presence, ...] = ()
     collector_since: float = 0.0
+
+    @property
+    def by_name(self) -> Mapping[str, Presence]:
+        """The nodes by name."""
+        return {presence.name: presence for presence in self.presences}

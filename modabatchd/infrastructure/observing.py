@@ -8,7 +8,8 @@ or has been away for minutes, must not stop all the others for ever: it counts a
 counts as recorded, and the others go on.
 
 A collector that was started a moment ago knows only those nodes that have reported since.  If one is missing that had joined,
-its answer is not complete.
+its answer is not complete.  And a node that has not joined yet, as far as we know, may have done so while nobody looked, and
+run jobs: if it is older than the collector, it is I{unseen}, and not stopped.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def presences(self) -> Mapping[str, Presence]:
         """The pool's nodes by name."""
-        return {presence.name: presence for presence in self.look.presences}
+        return self.look.by_name
 
 
 class Observer:
@@ -103,14 +104,13 @@ class Observer:
             stale.insert(0, "what the HTCondor pool has shown is too old")
         return Observation(at=at, look=look, machines=machines, broken=broken, stale="; and ".join(stale))
 
-    async def look_again(self) -> Mapping[str, Presence]:
+    async def look_again(self) -> PoolLook:
         """
-        The pool's nodes by name, as they are now.
+        The pool as it is now.
 
         @raise QueueAway: it does not answer.
         """
-        look = await self._pool.look()
-        return {presence.name: presence for presence in look.presences}
+        return await self._pool.look()
 
     def _failed(self, name: str, failure: Failure, broken: dict[str, str], stale: list[str]) -> None:
         if not failure.check(ModabatchError):
@@ -125,20 +125,27 @@ class Observer:
             stale.append(f"the provider of pool {name} does not answer: {_told(failure)}")
 
 
-def fresh_collector(observation: Observation, now: float) -> bool:
-    """Whether the collector may not know all nodes yet."""
-    return now - observation.look.collector_since < SETTLE
+def unseen(entry: Entry, look: PoolLook, now: float) -> bool:
+    """Whether a node that the pool does not show may be in it all the same.  See Note [What is not believed]."""
+    # Of one that is to go before it has joined we know its tag alone, and not how old it is.
+    older = entry.retiring or entry.node.requested < look.collector_since
+    return older and _fresh(look, now) and entry.node.name not in look.by_name
 
 
 def doubt(observation: Observation, entries: Iterable[Entry], now: float) -> str:
     """Why an observation is not to be believed, given what we know; empty if it is."""
-    if observation.stale or not fresh_collector(observation, now):
+    if observation.stale or not _fresh(observation.look, now):
         return observation.stale
     shown = observation.presences
     unheard = [entry.node.name for entry in entries if _joined(entry) and entry.node.name not in shown]
     if not unheard:
         return ""
     return f"the pool's collector was started a moment ago, and does not know {_some(unheard)} yet"
+
+
+def _fresh(look: PoolLook, now: float) -> bool:
+    """Whether the collector may not know all nodes yet."""
+    return now - look.collector_since < SETTLE
 
 
 def _joined(entry: Entry) -> bool:

@@ -5,6 +5,9 @@ Note [Pools that are left alone]
 ================================
 A pool whose provider cannot be used, or that the policy no longer has, must not be planned for, yet its nodes count against all
 limits.  So its nodes are shown as pinned, and the pool as closed.
+
+A node that may be in the pool unseen (see Note [What is not believed] in L{modabatchd.infrastructure.observing}) is shown as
+pinned as well: it counts, but may not be stopped yet.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import msgspec
 from modabatchd.infrastructure.look import Presence
 from modabatchd.infrastructure.matching import resolved
 from modabatchd.infrastructure.node import Capacity, NodeState
-from modabatchd.infrastructure.observing import Observation, doubt
+from modabatchd.infrastructure.observing import Observation, doubt, unseen
 from modabatchd.infrastructure.planning import Memory, OtherNode, Outcome, SeenNode, Snapshot, seen
 from modabatchd.infrastructure.policy import Policy
 from modabatchd.infrastructure.presences import PREFIX
@@ -41,7 +44,7 @@ def snapshot(
     presences = observation.presences
     return Snapshot(
         groups=resolved(observation.look.demand, policy),
-        nodes=tuple(_seen(entry, presences.get(entry.node.name), observation, policy) for entry in kept),
+        nodes=tuple(_seen(entry, presences.get(entry.node.name), observation, policy, now) for entry in kept),
         others=tuple(_other(presence) for name, presence in presences.items() if not name.startswith(PREFIX)),
         outcomes=tuple(outcomes),
         spent=spent,
@@ -67,13 +70,15 @@ def left_alone(entry: Entry, observation: Observation, policy: Policy) -> bool:
     return pool in observation.broken or policy.pool(pool) is None
 
 
-def _seen(entry: Entry, presence: Presence | None, observation: Observation, policy: Policy) -> SeenNode:
+def _seen(entry: Entry, presence: Presence | None, observation: Observation, policy: Policy, now: float) -> SeenNode:
     node = entry.node
     if presence is not None and node.state is NodeState.UP and presence.draining and _just_resumed(entry, presence):
         presence = msgspec.structs.replace(presence, draining=False)
     shown = seen(node, presence, entry.retiring)
     if left_alone(entry, observation, policy):
         return msgspec.structs.replace(shown, pinned=True, retiring=False)
+    if unseen(entry, observation.look, now):
+        return msgspec.structs.replace(shown, pinned=True)
     return shown
 
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from twisted.logger import Logger
 
+from modabatchd.infrastructure import journal
 from modabatchd.infrastructure.book import Book
 from modabatchd.infrastructure.carrying import Carrier
 from modabatchd.infrastructure.judging import Verdict, adopted, heard, judge, owners
 from modabatchd.infrastructure.look import Presence
 from modabatchd.infrastructure.node import Machine, MachineState, NodeState
-from modabatchd.infrastructure.observing import Observation, doubt, fresh_collector
+from modabatchd.infrastructure.observing import Observation, doubt, unseen
 from modabatchd.infrastructure.planning import Outcome
 from modabatchd.infrastructure.register import Entry
 
@@ -52,17 +53,20 @@ class Reconciling:
         for pool, machines in observation.machines.items():
             mine = {key: entry for key, entry in self._book.entries.items() if entry.node.offering.pool == pool}
             owned, strays = owners(mine, machines)
-            verdicts += [self._judge(entry, owned.get(key, ()), presences, now) for key, entry in mine.items()]
-            if not fresh_collector(observation, now):
-                found += await self._adopt(pool, strays, presences, now)
+            verdicts += [self._judge(entry, owned.get(key, ()), observation, now) for key, entry in mine.items()]
+            found += await self._adopt(pool, strays, presences, now)
         seen = observation.machines
         others = [entry for entry in self._book.entries.values() if entry.node.offering.pool not in seen]
         verdicts += [Verdict(entry=heard(entry, presences.get(entry.node.name), now)) for entry in others]
         return await self._record(verdicts, found, presences, now)
 
-    def _judge(self, entry: Entry, machines: Sequence[Machine], presences: Mapping[str, Presence], now: float) -> Verdict:
+    def _judge(self, entry: Entry, machines: Sequence[Machine], observation: Observation, now: float) -> Verdict:
         creating = entry.node.id in self._carrier.creating
-        return judge(entry, machines, presences.get(entry.node.name), creating, now)
+        verdict = judge(entry, machines, observation.presences.get(entry.node.name), creating, now)
+        if unseen(entry, observation.look, now) and verdict.entry.node.state is not NodeState.STOPPING:
+            # One of its machines may run jobs.
+            return msgspec.structs.replace(verdict, destroy=())
+        return verdict
 
     async def _adopt(self, pool: str, strays: Sequence[Machine], presences: Mapping[str, Presence], now: float) -> list[Entry]:
         """Machines of ours that no living node has become nodes that are to go."""
@@ -83,7 +87,7 @@ class Reconciling:
     ) -> Reconciled:
         before = dict(self._book.entries)
         changed = [verdict.entry for verdict in verdicts if verdict.entry != before[verdict.entry.node.id]]
-        await self._book.write([*changed, *found])
+        await self._book.write([*changed, *found], decision=self._said(found) if found else None)
         for verdict in verdicts:
             if verdict.outcome is not None:
                 offering = verdict.entry.node.offering
@@ -97,6 +101,14 @@ class Reconciling:
             drain=tuple(verdict.entry for verdict in verdicts if _heedless(verdict.entry, presences)),
             ended=tuple(entry for entry in changed if entry.node.state is NodeState.STOPPING),
         )
+
+    def _said(self, found: Sequence[Entry]) -> bytes:
+        """Nobody could keep them from being too many."""
+        names = ", ".join(entry.node.name for entry in found)
+        alive, most = len(self._book.entries) + len(found), self._book.policy.limits.max_nodes
+        beyond = f"; until then there are {alive} nodes, and the limit is {most}" if alive > most else ""
+        reason = f"machines of ours that no node was known to have were found by their tags, and are to go: {names}{beyond}"
+        return journal.encode(journal.Written(reason=reason))
 
 
 def _heedless(entry: Entry, presences: Mapping[str, Presence]) -> bool:

@@ -29,7 +29,7 @@ from modabatchd.infrastructure.hands import Hands
 from modabatchd.infrastructure.intending import Intents, intents, may_stop
 from modabatchd.infrastructure.node import Capacity, NodeState
 from modabatchd.infrastructure.notices import budget_key, messages, notices
-from modabatchd.infrastructure.observing import Observation, Observer
+from modabatchd.infrastructure.observing import Observation, Observer, unseen
 from modabatchd.infrastructure.outlook import warning
 from modabatchd.infrastructure.picturing import closed, opened, snapshot
 from modabatchd.infrastructure.planning import Memory, Outcome, Plan, Snapshot, StopCause, StopNode, WaitKind, plan
@@ -171,7 +171,7 @@ class Scaling(Service):
         if not shown.paused or shown.stale:
             return []
         return [
-            StopNode(node=node.id, cause=StopCause.EMPTY, reason="its owner wants it to go, and it is empty")
+            StopNode(node=node.id, cause=StopCause.EMPTY, reason="it is to go, and it is empty")
             for node in shown.nodes
             if entries[node.id].retiring and node.state is NodeState.DRAINING and not node.jobs and not node.pinned
         ]
@@ -181,12 +181,14 @@ class Scaling(Service):
         if not stops:
             return []
         try:
-            presences = await self._observer.look_again()
+            look = await self._observer.look_again()
         except QueueAway as problem:
             self._log.info("no node is stopped now: {problem}", problem=problem.cause)
             return []
         entries = self._book.entries
-        return [step for step in stops if may_stop(step, presences.get(entries[step.node].node.name))]
+        presences, now = look.by_name, self._clock.seconds()
+        seen = [step for step in stops if not unseen(entries[step.node], look, now)]
+        return [step for step in seen if may_stop(step, presences.get(entries[step.node].node.name))]
 
     async def _record(self, made: Plan, shown: Snapshot, memory: Memory, intended: Intents) -> None:
         gist, book = journal.gist(made), self._book

@@ -79,9 +79,9 @@ class Scaled:
         self.register: Any = Interposed(in_store(self.store))
         self.parts: Parts = put_together(
             self.clock,
-            self.pool,
-            {cloud.name: cloud for cloud in self.clouds if cloud.name not in self.broken},
-            self.register,
+            self.reached(self.pool),
+            {cloud.name: self.reached(cloud) for cloud in self.clouds if cloud.name not in self.broken},
+            self.reached(self.register),
             self.rules,
             lambda node, pool, token: f"{node.name} of {pool.name}: {token}",
             self.new_id,
@@ -89,6 +89,10 @@ class Scaled:
             owner=OWNER,
         )
         self.parts.scaling.startService()
+
+    def reached(self, part: Any) -> Any:
+        """What the daemon has in hand of something outside; the thing itself."""
+        return part
 
     def new_id(self) -> str:
         return f"{next(self._numbers):08x}-0000-4000-8000-000000000000"

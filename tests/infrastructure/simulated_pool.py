@@ -37,6 +37,7 @@ class SimulatedNode(msgspec.Struct):
     heard: float
     draining: bool = False
     told: int = 0
+    hidden_until: float = 0.0
 
 
 @implementer(IPoolStatus)
@@ -65,6 +66,12 @@ class SimulatedPool:
         self.looks = 0
         self._dismissed: set[str] = set()
 
+    def restart_collector(self) -> None:
+        """It knows each node again as soon as that has reported, which takes up to five minutes."""
+        self.since = self._clock.seconds()
+        for number, node in enumerate(self.nodes.values(), 1):
+            node.hidden_until = self.since + 100.0 * number % 290.0
+
     def submit(self, count: int, seconds: float = 100.0, cpus: int = 1) -> None:
         now = self._clock.seconds()
         for _ in range(count):
@@ -85,7 +92,7 @@ class SimulatedPool:
                 job.ended = now
         for node in self.nodes.values():
             for job in self.waiting():
-                if not node.draining and job.cpus <= self._free(node).cpus:
+                if not node.draining and not self._hidden(node) and job.cpus <= self._free(node).cpus:
                     job.node, job.started = node.name, now
 
     def _join(self, now: float) -> None:
@@ -150,9 +157,12 @@ class SimulatedPool:
                 )
                 for cpus, count in sorted(shapes.items())
             ),
-            presences=tuple(self._presence(node) for node in self.nodes.values()),
+            presences=tuple(self._presence(node) for node in self.nodes.values() if not self._hidden(node)),
             collector_since=self.since,
         )
+
+    def _hidden(self, node: SimulatedNode) -> bool:
+        return self._clock.seconds() < node.hidden_until
 
     def _presence(self, node: SimulatedNode) -> Presence:
         return Presence(
@@ -166,7 +176,7 @@ class SimulatedPool:
 
     def _drain(self, name: str, draining: bool) -> None:
         self._answered()
-        if name not in self.nodes:
+        if name not in self.nodes or self._hidden(self.nodes[name]):
             raise QueueAway("The pool does not show that node.", "Ask for another.")
         self.nodes[name].told += 1
         if name not in self.deaf:

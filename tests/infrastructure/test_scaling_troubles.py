@@ -46,7 +46,7 @@ def _fail_boots(world: Scaled) -> None:
 
 
 def _collector(world: Scaled) -> None:
-    world.pool.since = world.clock.seconds()
+    world.pool.restart_collector()
 
 
 def _crash_in_write(world: Scaled, when: str) -> None:

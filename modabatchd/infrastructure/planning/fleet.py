@@ -73,7 +73,7 @@ class Fleet:
             return
         due = self._recollection.in_phase(node.id, Phase.BOOTING, began=node.requested).since + pool.boot_timeout
         if node.retiring:
-            self._stop(node, StopCause.EMPTY, "its owner wants it to go, and it has not joined the pool yet")
+            self._stop(node, StopCause.EMPTY, f"{_to_go(node)}, and it has not joined the pool yet")
         elif self._now < due:
             self.booting.append(node)
             self.wakes.append(due)
@@ -92,7 +92,7 @@ class Fleet:
             return
         ends = node.requested + pool.max_lifetime
         if node.retiring:
-            self.drains.append(DrainNode(node=node.id, reason="its owner wants it to go"))
+            self.drains.append(DrainNode(node=node.id, reason=_to_go(node)))
         elif self._now >= ends and not node.pinned:
             self.drains.append(
                 DrainNode(node=node.id, reason=f"it is older than {pool.max_lifetime:g} s, which is as old as nodes get")
@@ -158,3 +158,7 @@ class Fleet:
         youngest = {(node.offering.pool, node.offering.size): node.capacity for node in self.up}
         for (pool, size), capacity in youngest.items():
             self._recollection.turned_out[size_key(pool, size)] = capacity
+
+
+def _to_go(node: SeenNode) -> str:
+    return f"it is to go, because {node.reason}" if node.reason else "it is to go"

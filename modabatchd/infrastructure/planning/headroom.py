@@ -117,7 +117,7 @@ class Headroom:
 
     def _of_all(self, choice: Choice) -> list[tuple[int, Obstacle]]:
         limits = self._limits
-        found = [(limits.max_nodes - self._nodes.total(), _limit(f"the limit of {limits.max_nodes} nodes"))]
+        found = [(limits.max_nodes - self._nodes.total(), self._most(limits.max_nodes))]
         if limits.max_cores is not None:
             left = (limits.max_cores - self._cores.total()) // max(1, choice.capacity.cpus)
             found.append((left, _limit(f"the limit of {limits.max_cores} cores")))
@@ -127,6 +127,12 @@ class Headroom:
         rate = f"{limits.starts_per_minute} nodes were started within a minute, which is the limit"
         found.append((self._rate, (WaitKind.LIMIT, rate, self._rate_opens)))
         return found
+
+    def _most(self, nodes: int) -> Obstacle:
+        there = self._nodes.total()
+        if there <= nodes:
+            return _limit(f"the limit of {nodes} nodes")
+        return WaitKind.LIMIT, f"there are {there} nodes, and the limit is {nodes}", None
 
 
 def _limit(what: str) -> Obstacle:

@@ -18,7 +18,8 @@ class SeenNode(msgspec.Struct, frozen=True, kw_only=True):
     @ivar free: what no job has; nothing unless it is in the pool.
     @ivar jobs: how many run there.
     @ivar heard: whether the pool shows it.
-    @ivar retiring: whether its owner wants it to go: it is never given work again, and stopped once it is empty.
+    @ivar retiring: whether it is to go: it is never given work again, and stopped once it is empty.
+    @ivar reason: why it is in the state that it is in, or is to go, as half a sentence.
     """
 
     id: str
@@ -32,6 +33,7 @@ class SeenNode(msgspec.Struct, frozen=True, kw_only=True):
     heard: bool = False
     pinned: bool = False
     retiring: bool = False
+    reason: str = ""
 
 
 class OtherNode(msgspec.Struct, frozen=True):
@@ -94,7 +96,7 @@ def seen(node: Node, presence: Presence | None, retiring: bool = False) -> SeenN
     Put together what we recorded of a node and what the pool shows of it.
 
     @param presence: L{None} when the pool does not show it.
-    @param retiring: whether its owner asked for its end.
+    @param retiring: whether it is to go.
     """
     state = node.state
     if presence is not None and presence.draining and state is NodeState.UP:
@@ -114,4 +116,5 @@ def seen(node: Node, presence: Presence | None, retiring: bool = False) -> SeenN
         heard=presence is not None,
         pinned=node.pinned,
         retiring=retiring,
+        reason=node.reason or "",
     )
