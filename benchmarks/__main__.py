@@ -22,6 +22,7 @@ FIGURES: Final = {
     "idle": "benchmarks.idle",
     "freshness": "benchmarks.freshness",
     "planner": "benchmarks.planner",
+    "latency": "benchmarks.latency",
 }
 
 

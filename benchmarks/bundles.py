@@ -33,6 +33,14 @@ def write_bundle(path: Path, noise: int) -> None:
         _add(archive, "noise", noise, cast(BinaryIO, _Noise()))
 
 
+def script_bundle(script: str) -> bytes:
+    """A bundle whose job is a shell script."""
+    packed, content = io.BytesIO(), f"#!/bin/sh\n{script}\n".encode()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        _add(archive, "run.sh", len(content), io.BytesIO(content))
+    return packed.getvalue()
+
+
 def form(fields: Mapping[str, str], size: int) -> tuple[bytes, bytes]:
     """What comes before and after a bundle of this size in a whole request to submit it."""
     parts = [_part(b'name="%s"' % name.encode(), value.encode() + b"\r\n") for name, value in fields.items()]
