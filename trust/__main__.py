@@ -24,6 +24,7 @@ from trust.versions import versions
 #: The modules that prove something, by the name of the proof; each has C{prove(trial)}, which yields L{Finding}s.
 PROOFS: Final = {
     "crashes": "trust.crashes",
+    "nodes": "trust.nodes",
 }
 
 

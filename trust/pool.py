@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -42,11 +42,14 @@ def tool(name: str, *arguments: str) -> str:
 def clusters(instance: str) -> Mapping[str, set[int]]:
     """The numbers of an installation's jobs in the scheduler's queue and history, by their ids."""
     found: defaultdict[str, set[int]] = defaultdict(set)
-    for place in (("condor_q", "-allusers"), ("condor_history",)):
-        told = tool(*place, "-constraint", f'ModabatchInstance == "{instance}"', "-af", "ModabatchJobId", "ClusterId")
-        for job_id, cluster in map(str.split, told.splitlines()):
-            found[job_id].add(int(cluster))
+    for job_id, cluster in _told(instance, "ClusterId"):
+        found[job_id].add(int(cluster))
     return found
+
+
+def starts(instance: str) -> Mapping[str, int]:
+    """How often each of an installation's jobs was started on a node, by their ids."""
+    return {job_id: int(count) for job_id, count in _told(instance, "NumJobStarts") if count.isdigit()}
 
 
 def remove(instance: str) -> None:
@@ -78,6 +81,13 @@ def processes(trait: str, also: str) -> list[int]:
 def children(pid: int) -> list[int]:
     """The child processes of a process."""
     return [child for child in _everybody() if _file(child, "stat").rpartition(")")[2].split()[1:2] == [str(pid)]]
+
+
+def _told(instance: str, attribute: str) -> Iterator[list[str]]:
+    """The ids of an installation's jobs in the scheduler's queue and history, each with an attribute."""
+    for place in (("condor_q", "-allusers"), ("condor_history",)):
+        told = tool(*place, "-constraint", f'ModabatchInstance == "{instance}"', "-af", "ModabatchJobId", attribute)
+        yield from map(str.split, told.splitlines())
 
 
 def _left(constraint: str) -> int:

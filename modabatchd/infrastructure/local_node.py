@@ -24,7 +24,8 @@ from modabatchd.infrastructure.node import Capacity
 #: Of all nodes' ids, which are the names of their directories.
 PREFIX: Final = "local-"
 _MARK: Final = "MODABATCH_LOCAL_NODE"
-_FOLDERS: Final = ("run", "log", "lock", "spool", "execute")
+#: Of a machine, for HTCondor to work in.
+FOLDERS: Final = ("run", "log", "lock", "spool", "execute")
 _CONSOLE: Final = 64 * 1024
 _BOOT: Final = 'sleep "$1" && exec "$2" -f'
 #: A process of its own starts the node and writes down its number, so that a crash of ours cannot come between.
@@ -113,14 +114,19 @@ def prepare(
     @param directory: where it will be moved to.
     @raise ValueError: the user-data is not what L{modabatchd.infrastructure.bootstrap} writes.
     """
-    for folder in _FOLDERS:
+    for folder in FOLDERS:
         (draft / folder).mkdir(parents=True)
     for file in files(user_data):
         if file.path.startswith(CONDOR):
             _write(draft, file)
-    hardware = {**_hardware(directory, capacity, master), **settings}
-    (draft / "condor_config").write_text("".join(f"{name} = {value}\n" for name, value in hardware.items()))
+    (draft / "condor_config").write_text(image(directory, capacity, master, settings))
     (draft / "record.json").write_bytes(msgspec.json.encode(record))
+
+
+def image(directory: Path, capacity: Capacity, master: Path, settings: Mapping[str, str] = {}) -> str:
+    """HTCondor's configuration of a machine that lies in a directory, before it is told anything."""
+    hardware = {**_hardware(directory, capacity, master), **settings}
+    return "".join(f"{name} = {value}\n" for name, value in hardware.items())
 
 
 def found(directory: Path) -> Iterator[LocalNode]:
@@ -150,7 +156,7 @@ def _hardware(directory: Path, capacity: Capacity, master: Path) -> dict[str, st
     return {
         **_programs(master),
         "LOCAL_DIR": str(directory),
-        **{folder.upper(): f"$(LOCAL_DIR)/{folder}" for folder in _FOLDERS},
+        **{folder.upper(): f"$(LOCAL_DIR)/{folder}" for folder in FOLDERS},
         "LOCAL_CONFIG_FILE": "",
         "LOCAL_CONFIG_DIR": "$(LOCAL_DIR)/etc/condor/config.d",
         "MODABATCH": "$(LOCAL_DIR)/etc/condor/modabatch",

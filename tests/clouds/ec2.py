@@ -78,12 +78,17 @@ class EC2Account(Account):
         form = {"Action": "RunInstances", "ImageId": IMAGE, "InstanceType": SIZE, "MinCount": "1", "MaxCount": "1"}
         for number, (name, value) in enumerate(tags.items(), 1):
             form |= {f"TagSpecification.1.Tag.{number}.Key": name, f"TagSpecification.1.Tag.{number}.Value": value}
-        return _first_id(self._moto_says(form | {"TagSpecification.1.ResourceType": "instance"}))
+        kind = {"TagSpecification.1.ResourceType": "instance"} if tags else {}
+        return _first_id(self._moto_says(form | kind))
 
     def vanish(self, instance_id: str) -> None:
         """Terminate an instance, and forget it at once."""
-        self._moto_says({"Action": "TerminateInstances", "InstanceId.1": instance_id})
+        self.terminate(instance_id)
         self._vanished.add(instance_id)
+
+    def terminate(self, instance_id: str) -> None:
+        """An instance has turned itself off."""
+        self._moto_says({"Action": "TerminateInstances", "InstanceId.1": instance_id})
 
     def states(self) -> dict[str, str]:
         """The states of all instances, whoever sees them."""

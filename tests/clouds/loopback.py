@@ -1,7 +1,7 @@
 """A web server on loopback that answers with what a function says, or in one of the ways in which real ones fail."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
@@ -60,6 +60,10 @@ def served(answer: Callable[[Request], Response]) -> Iterator[int]:
                 self.send(answer(request))
             except (Dropped, ConnectionError):
                 self.close_connection = True
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # of a client that was killed
+                super().handle()
 
         do_GET = do_POST = do_DELETE = do_PUT = do_HEAD = handle_any
 

@@ -3,7 +3,8 @@
 # not in the image: from the distribution where that has it, else from the HTCondor project's repository.
 set -eu
 umask 022
-here=/usr/local/lib/modabatch
+here=$(dirname "$0")
+root=${here%/usr/local/lib/modabatch} # empty, unless the files of the machine were laid out elsewhere
 downloads=https://htcss-downloads.chtc.wisc.edu/repo
 release=25.0
 
@@ -12,8 +13,8 @@ debian() {
     apt-get update -q
     apt-get install -y -q --no-install-recommends condor && return
     apt-get install -y -q --no-install-recommends ca-certificates curl
-    curl -fsSL --retry 5 "$downloads/keys/HTCondor-$release-Key" -o /etc/apt/keyrings/htcondor.asc
-    echo "deb [signed-by=/etc/apt/keyrings/htcondor.asc] $downloads/$ID/$release $VERSION_CODENAME main" >/etc/apt/sources.list.d/htcondor.list
+    curl -fsSL --retry 5 "$downloads/keys/HTCondor-$release-Key" -o "$root/etc/apt/keyrings/htcondor.asc"
+    echo "deb [signed-by=/etc/apt/keyrings/htcondor.asc] $downloads/$ID/$release $VERSION_CODENAME main" >"$root/etc/apt/sources.list.d/htcondor.list"
     apt-get update -q
     apt-get install -y -q --no-install-recommends condor
 }
@@ -26,8 +27,8 @@ enterprise_linux() {
 }
 
 install_condor() {
-    . /etc/os-release
-    mkdir -p /etc/apt/keyrings
+    . "$root/etc/os-release"
+    mkdir -p "$root/etc/apt/keyrings"
     case " $ID ${ID_LIKE:-} " in
         *" debian "* | *" ubuntu "*) debian ;;
         *" rhel "* | *" centos "* | *" fedora "*) enterprise_linux ;;
@@ -37,12 +38,12 @@ install_condor() {
 
 # A package may start HTCondor at once, so nothing of it comes before this.
 "$here/metadata.sh"
-chmod 0700 /etc/condor/modabatch/tokens.d /etc/condor/modabatch/keys.d
+chmod 0700 "$root/etc/condor/modabatch/tokens.d" "$root/etc/condor/modabatch/keys.d"
 command -v condor_master >/dev/null || install_condor
 # Stopped before its service learns that the machine goes off when it ends.
 systemctl stop condor || true
-mkdir -p /etc/systemd/system/condor.service.d
-cp "$here/condor.service.conf" /etc/systemd/system/condor.service.d/modabatch.conf
+mkdir -p "$root/etc/systemd/system/condor.service.d"
+cp "$here/condor.service.conf" "$root/etc/systemd/system/condor.service.d/modabatch.conf"
 systemctl daemon-reload
 systemctl enable condor
 systemctl start condor
