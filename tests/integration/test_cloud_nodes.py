@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from tests.clouds import ec2
@@ -27,12 +28,12 @@ def test_a_job_has_a_machine_come_and_go() -> None:
     foreign = cloud_pool.foreigners(account)
     machines = Machines(account, place / "machines", cloud_pool.CAPACITY, master)
     with served(account.answer) as port, machines.running():
-        daemon = cloud_pool.daemon(place, port)
+        daemon = cloud_pool.daemon(place, port, boot_timeout="5m")
         daemon.start()
         try:
             job = daemon.submit('echo "$_CONDOR_SLOT" >where; cp where "$MODACLOUDS_BATCH_OUTPUT"', request_cpus="16")
-            assert daemon.until(job["job_id"], "completed")["exit_status"] == 0
-            eventually(lambda: not daemon.get("/infrastructure").json()["nodes"])
+            assert daemon.until(job["job_id"], "completed", within=300.0)["exit_status"] == 0
+            eventually(lambda: not daemon.get("/infrastructure").json()["nodes"], within=120.0)
         finally:
             daemon.stop()
             assert not machines.troubles
@@ -41,15 +42,13 @@ def test_a_job_has_a_machine_come_and_go() -> None:
     assert all(account.states()[each] == "running" for each in foreign)
     assert not processes(place / "machines")
     check_what_it_was_told(account.user_data[instance_id], machines.booted[instance_id].directory)
-    assert (
-        "modabatch-"
-        not in subprocess.run(
-            [os.environ["MODABATCH_TEST_CONDOR"], "condor_status", "-any", "-af", "Name"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-    )
+    assert msgspec.json.decode(account.user_data[instance_id].partition("\n")[2])["hostname"] not in shown()
+
+
+def shown() -> str:
+    """Whom the pool knows."""
+    command = [os.environ["MODABATCH_TEST_CONDOR"], "condor_status", "-any", "-af", "Name"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def check_what_it_was_told(user_data: str, machine: Path) -> None:
