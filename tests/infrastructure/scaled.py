@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,4 +179,6 @@ class Scaled:
         return [msgspec.json.decode(line.body) for line in now(self.register.part.decisions(1000, 1 << 60))]
 
 
-__all__ = ["BEGIN", "LEAVING", "POOL", "Scaled"]
+Make = Callable[..., Scaled]
+
+__all__ = ["BEGIN", "LEAVING", "POOL", "Make", "Scaled"]

@@ -6,14 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.infrastructure.crashing import POINTS, STEPS, Point, story
-from tests.queue.world import template
 
 EFFECTS = ("token", "start", "drain", "resume", "console", "dismiss", "stop", "revoke")
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    return template(tmp_path_factory.mktemp("template"))
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if STEPS[point.step][0] in EFFECTS], ids=str)

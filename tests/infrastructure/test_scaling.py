@@ -1,8 +1,5 @@
 """Scaling as a whole, in memory: nodes come and go, and what can go wrong goes wrong."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import msgspec
 import pytest
 from twisted.internet.task import deferLater
@@ -11,33 +8,11 @@ from zope.interface.verify import verifyObject
 from modabatchd.infrastructure.hands import Hands
 from modabatchd.infrastructure.interfaces import IPoolStatus
 from modabatchd.infrastructure.node import MachineState, NodeState
-from modabatchd.infrastructure.policy import Limits, Policy
+from modabatchd.infrastructure.policy import Limits
 from modabatchd.infrastructure.refusals import DryRun, NotNow, UnknownNode, UnknownPool
 from tests.deferreds import now
 from tests.infrastructure.policies_for_tests import policy, pool
-from tests.infrastructure.scaled import LEAVING, POOL, Scaled
-from tests.queue.world import template
-
-Make = Callable[..., Scaled]
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    return template(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def make(tmp_path: Path, database: tuple[Path, str]) -> Iterator[Make]:
-    made: list[Scaled] = []
-
-    def make(rules: Policy | None = None, **cloud: object) -> Scaled:
-        made.append(Scaled(tmp_path, database, rules, **cloud))
-        return made[-1]
-
-    yield make
-    for world in made:
-        world.stop()
-        assert not world.clock.getDelayedCalls()
+from tests.infrastructure.scaled import LEAVING, POOL, Make
 
 
 def test_interface(make: Make) -> None:
@@ -507,53 +482,3 @@ def test_the_clock_leaps(make: Make) -> None:
     world.run(30)
     assert world.states() == {"up": 1}
     assert {machine.state for machine in world.machines()} == {MachineState.RUNNING}
-
-
-def test_a_node_that_joined_while_nobody_looked_is_not_taken_for_one_that_never_did(make: Make) -> None:
-    """The collector was started anew, and does not know it yet; it runs a job."""
-    world = make(policy(pool(1, boot_timeout=60.0), idle=60.0), boot=10.0)
-    world.pool.submit(1, seconds=900)
-    world.until(world.machines)
-    world.kill()
-    world.run(40)
-    assert not world.pool.waiting()
-    world.pool.restart_collector()
-    world.start()
-    world.until(world.done, 1200)
-    world.until(world.nothing_left, 600)
-    assert world.starts() == 1
-
-
-def test_a_machine_that_nobody_knows_counts_from_the_first_look_on(make: Make) -> None:
-    """Also while the collector cannot tell yet whether it runs jobs."""
-    world = make(policy(pool(1), idle=60.0, limits=Limits(max_nodes=1)), boot=10.0)
-    world.pool.submit(2, seconds=200)
-    world.until(lambda: len(world.pool.waiting()) == 1)
-    now(world.store.write(lambda connection: connection.exec_driver_sql("DELETE FROM nodes").close()))
-    world.kill()
-    world.pool.restart_collector()
-    world.start()
-    world.run(150)
-    assert len(world.machines()) == 1
-    world.until(world.done, 1200)
-    world.until(world.nothing_left, 600)
-
-
-def test_machines_that_come_late_may_be_too_many_and_it_is_told(make: Make) -> None:
-    world = make(policy(pool(1), idle=60.0, limits=Limits(max_nodes=1)), boot=10.0, remembered=0.0)
-    world.cloud.troubles.lost_answers = 1
-    world.cloud.troubles.list_delay = 200.0
-    world.pool.joins = False
-    world.pool.submit(2, seconds=300)
-    world.until(lambda: len(world.parts.book.entries) == 2)
-    world.pool.joins = True
-    [found] = [entry for entry in world.parts.book.entries.values() if entry.retiring]
-    told = next(line["reason"] for line in world.decisions() if "by their tags" in line["reason"])
-    assert found.node.name in told
-    assert "there are 2 nodes, and the limit is 1" in told
-    waits = [step["reason"] for line in world.decisions() for step in line["steps"] if step["step"] == "wait"]
-    assert "there are 2 nodes, and the limit is 1" in waits
-    world.until(world.done, 1200)
-    world.until(world.nothing_left, 600)
-    reasons = [step["reason"] for line in world.decisions() for step in line["steps"] if step["step"] in ("drain", "stop")]
-    assert any("found by its tag" in reason for reason in reasons)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from modabatchd.infrastructure.policy import Limits
 from tests.deferreds import now
 from tests.infrastructure.policies_for_tests import policy, pool
 from tests.infrastructure.scaled import LEAVING, POOL, Scaled
-from tests.queue.world import template
 
 RULES = policy(
     pool(1, 4, boot_timeout=300.0),
@@ -94,11 +92,6 @@ TROUBLES: Mapping[str, Callable[[Scaled], object]] = {
     "resumed": lambda world: now(world.parts.by_hand.pause(False)),
     "a leap": lambda world: setattr(world.clock, "rightNow", world.clock.rightNow + 5000.0),
 }
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    return template(tmp_path_factory.mktemp("template"))
 
 
 def heal(world: Scaled) -> None:
