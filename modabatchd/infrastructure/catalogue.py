@@ -11,8 +11,6 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from libcloud.compute.base import NodeDriver
-
 from modabatchd.infrastructure.dialects import Offered
 from modabatchd.infrastructure.errors import CloudError, CloudRefused
 from modabatchd.infrastructure.lanes import Lanes
@@ -34,7 +32,7 @@ class Catalogue:
     @param deadline: seconds, for each call.
     """
 
-    def __init__(self, reactor: Any, maker: Callable[[Pool], Callable[[], NodeDriver]], deadline: float = _DEADLINE) -> None:
+    def __init__(self, reactor: Any, maker: Callable[[Pool], Callable[[], Any]], deadline: float = _DEADLINE) -> None:
         self._reactor = reactor
         self._maker = maker
         self._deadline = deadline
@@ -57,7 +55,7 @@ class Catalogue:
         except CloudError as problem:
             return [Remark(way, f"sizes and images could not be looked up: {problem.cause}")]
 
-    async def _looked_up(self, speaker: Speaker, make: Callable[[], NodeDriver], pool: Pool, way: Way) -> list[Remark]:
+    async def _looked_up(self, speaker: Speaker, make: Callable[[], Any], pool: Pool, way: Way) -> list[Remark]:
         lanes = Lanes(self._reactor, f"{pool.driver} for pool {pool.name}", lambda: speaker.connect(make), size=1, spare=1)
         lanes.startService()
         try:
