@@ -55,6 +55,7 @@ from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
 from modabatchd.rest.metrics import Metrics
+from modabatchd.rest.once import Once
 from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
 from modabatchd.rest.tasks import Tasks
@@ -62,6 +63,7 @@ from modabatchd.rest.upload import Upload
 from modabatchd.stack import Stack
 from modabatchd.store.claiming import Claim, claim_file
 from modabatchd.store.connecting import read_url
+from modabatchd.store.keys import SQLKeys
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
 from modabatchd.workers import IWorkers, ThreadWorkers
@@ -197,13 +199,14 @@ class _Daemon:
             loops["scaling"] = scaling.scaling.loop
             figures.extend(scaling.figures)
         control = Control(known, store, watching, loops["watching"].wake)
+        once = Once(clock, SQLKeys(store.write, store.read))
         outlook = None if scaling is None else scaling.outlook
         artifacts = Artifacts(spool, self._workers("readers of files", 4))
-        jobs = Jobs(store, spool, submission, control, artifacts, outlook)
+        jobs = Jobs(store, spool, submission, control, artifacts, once, outlook)
         tasks = Tasks(store, artifacts, control)
         nodes = () if scaling is None else scaling.resources
         metrics = Metrics(clock.seconds, store, loops, self._add(Lag(self._reactor)), figures)
-        self._serve([jobs, tasks, *nodes, Pulse(settings.queue.backend, loops), metrics], spool, files)
+        self._serve([jobs, tasks, *nodes, Pulse(settings.queue.backend, loops), metrics], spool, files, once)
         return self._stack
 
     def _scaling(self, store: SQLStore, queue: EmbeddedQueue | HTCondorQueue) -> Assembled | None:
@@ -298,8 +301,9 @@ class _Daemon:
         )
 
     def _retention(self, store: SQLStore, spool: FileSpool) -> Repeating:
-        keep = self._settings.spool.retention
-        retention = Retention(self._day, store, spool, keep, more=lambda: loop.wake())
+        keep, keep_keys = self._settings.spool.retention, self._settings.http.key_retention
+        keys = SQLKeys(store.write, store.read)
+        retention = Retention(self._day, store, spool, keep, keys, keep_keys, more=lambda: loop.wake())
         loop = self._loop("retention", _RETENTION, retention.sweep)
         return loop
 
@@ -318,10 +322,10 @@ class _Daemon:
         largest = self._settings.queue.max_array_size
         return Submission(self._day, queue, store, spool, watching, inspectors, limits, _new_id, largest_array=largest)
 
-    def _serve(self, resources: Sequence[object], spool: FileSpool, files: IWorkers) -> None:
+    def _serve(self, resources: Sequence[object], spool: FileSpool, files: IWorkers, once: Once) -> None:
         settings = self._settings.http
         everything = [*resources, Documentation(about for resource in resources for about, _ in operations(resource))]
-        application = Application(everything, settings.allowed_hosts, lambda head: Upload(head, spool, files))
+        application = Application(everything, settings.allowed_hosts, lambda head: Upload(head, spool, files), once)
         site = Site(application.resource(), application.reception, settings, self._reactor)
         self._add(strports.service(settings.listen, site, reactor=self._reactor))
         self._add(Announcement(self._settings))

@@ -45,6 +45,7 @@ class HTTPSettings(msgspec.Struct, frozen=True, kw_only=True):
     @ivar allowed_hosts: names that a Host header may hold beside those of loopback, without ports.
     @ivar max_request_size: bytes of a request's body.
     @ivar header_timeout: seconds until the headers of a request must be complete.
+    @ivar key_retention: seconds for which an Idempotency-Key is known.
     @ivar body_timeout: seconds in each of which spans a body must bring 64 KiB, or its end.
     """
 
@@ -53,6 +54,7 @@ class HTTPSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_request_size: Annotated[int, size()] = 2 << 30
     header_timeout: Annotated[float, duration(above_zero=True)] = 30.0
     body_timeout: Annotated[float, duration(above_zero=True)] = 60.0
+    key_retention: Annotated[float, duration(above_zero=True)] = 7 * 86400.0
     access_log: Annotated[bool, flag()] = False
 
 

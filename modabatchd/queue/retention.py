@@ -1,5 +1,5 @@
 """
-Finished jobs leave the store and the spool when their time is over.
+Finished jobs leave the store and the spool when their time is over, and the keys of requests the store.
 
 Note [Strays]
 =============
@@ -25,6 +25,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from modabatchd.idempotency import IKeys
 from modabatchd.queue.interfaces import ISpool
 from modabatchd.store.interfaces import IStore
 
@@ -46,6 +47,7 @@ class Retention:
     Deletes what is old, some of it in each sweep.
 
     @param keep: seconds for which a finished job is kept.
+    @param keep_keys: seconds for which the key of a request is kept.
     @param monotonic: a clock that nobody sets, and that does not stand still while the machine is suspended.
     @param more: called when a sweep has left something to delete, so that the next one comes soon.
     """
@@ -58,6 +60,8 @@ class Retention:
         store: IStore,
         spool: ISpool,
         keep: float,
+        keys: IKeys,
+        keep_keys: float,
         monotonic: Callable[[], float] = since_boot,
         more: Callable[[], None] = lambda: None,
     ) -> None:
@@ -65,6 +69,8 @@ class Retention:
         self._store = store
         self._spool = spool
         self._keep = keep
+        self._keys = keys
+        self._keep_keys = keep_keys
         self._pace = _Pace(monotonic)
         self._more = more
         self._searched: float | None = None
@@ -82,7 +88,8 @@ class Retention:
             self._log.info("{count} jobs passed their retention time and were deleted", count=len(job_ids))
             left -= len(job_ids)
         await self._delete_strays(now)
-        if left <= 0 or self._suspects:
+        expired = await self._keys.expire(now - self._keep_keys, _MOST)
+        if left <= 0 or self._suspects or expired == _MOST:
             self._more()
 
     async def _delete_strays(self, now: float) -> None:

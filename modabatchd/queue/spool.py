@@ -164,9 +164,9 @@ class FileSpool(Service):
         return self._discard(_own(draft))
 
     def _discard(self, draft: Draft) -> Deferred[None]:
-        if draft.directory in self._keeping:
+        if draft.directory in self._keeping or draft.directory not in self._receiving:
             return succeed(None)
-        self.used -= self._receiving.pop(draft.directory, 0)
+        self.used -= self._receiving.pop(draft.directory)
         draft.contents.clear()
         return self._run(files.delete, draft.directory) if draft.on_disk else succeed(None)
 

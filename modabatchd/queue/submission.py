@@ -33,6 +33,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from modabatchd.errors import QueueAway
+from modabatchd.idempotency import Key
 from modabatchd.queue.absence import Absences
 from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.contents import Contents, examine, indices
@@ -90,18 +91,19 @@ class Submission:
         self._untouched: set[str] = set()
         self._doubtful: set[str] = set()
 
-    async def accept(self, draft: IDraft, form: SubmissionForm) -> Job:
+    async def accept(self, draft: IDraft, form: SubmissionForm, key: Key | None = None) -> Job:
         """
         Take a job in.  See Note [Accepted is accepted].
 
         @param draft: holds the bundle and, if there are any, the input and the parameters; it is kept, or discarded.
+        @param key: recorded with the job, if there is one.
         @return: the job, durable; its C{backend_id} is L{None} while the queue is away or slow, its state is
             C{submission_error} when the queue refuses it for good.
         @raise BundleError: the bundle breaks a rule; nothing is kept.
         @raise FieldError: the parameters do, or the job array is too large; nothing is kept.
         @raise NoSpace: nothing is kept.
         """
-        return await shielded(self._accept(draft, form), "a submission")
+        return await shielded(self._accept(draft, form, key), "a submission")
 
     def resume(self, jobs: Iterable[Job]) -> None:
         """An earlier life left these jobs without a backend id: see to them."""
@@ -140,7 +142,7 @@ class Submission:
         self._settled(job.request.id)
         return False
 
-    async def _accept(self, draft: IDraft, form: SubmissionForm) -> Job:
+    async def _accept(self, draft: IDraft, form: SubmissionForm, key: Key | None) -> Job:
         try:
             contents = await self._inspectors.run(examine, draft, self._limits)
             request = self._request(form, contents)
@@ -148,7 +150,7 @@ class Submission:
         except BaseException:
             await self._spool.discard(draft)
             raise
-        job = await self._add(request)
+        job = await self._add(request, [] if key is None else [msgspec.structs.replace(key, job_id=request.id)])
         self.accepted += 1
         self._log.info("job {job_id} is taken in", job_id=request.id)
         results: Mapping[str, BackendId | Refusal] = {}
@@ -160,9 +162,9 @@ class Submission:
             self._log.failure("submitting job {job_id}; it is looked for later", job_id=request.id)
         return _with(job, results.get(request.id))
 
-    async def _add(self, request: JobRequest) -> Job:
+    async def _add(self, request: JobRequest, keys: Sequence[Key]) -> Job:
         try:
-            [job] = await self._store.add([request])
+            [job] = await self._store.add([request], keys)
         except Exception:
             # The store may have failed after it had done its work.
             self._doubtful.add(request.id)

@@ -25,10 +25,11 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from modabatchd.rest import problems
+from modabatchd.rest import keys, problems
 from modabatchd.rest.front import Head, check
 from modabatchd.rest.interfaces import IBody
-from modabatchd.rest.operations import Operation, Serve, operations
+from modabatchd.rest.once import Once
+from modabatchd.rest.operations import Answer, Operation, Serve, operations, query
 from modabatchd.rest.problems import HTTPRefusal
 from modabatchd.rest.respond import respond, respond_problem, tell
 from modabatchd.shielding import shielded
@@ -41,11 +42,15 @@ class Application:
     @param resources: their operations are served.
     @param allowed_hosts: names that a Host header may hold beside those of loopback.
     @param receive: makes the one who takes a submission's body.
+    @param once: what changes something and is sent again goes through it.
     """
 
-    def __init__(self, resources: Iterable[object], allowed_hosts: Collection[str], receive: Callable[[Head], IBody]) -> None:
+    def __init__(
+        self, resources: Iterable[object], allowed_hosts: Collection[str], receive: Callable[[Head], IBody], once: Once
+    ) -> None:
         self._allowed_hosts = allowed_hosts
         self._receive = receive
+        self._once = once
         self._klein = Klein()
         self._table: dict[str, Operation] = {}
         for resource in resources:
@@ -83,6 +88,8 @@ class Application:
 
     def _check(self, head: Head, about: Operation) -> None:
         check(head, self._allowed_hosts, about.changes)
+        if about.changes:
+            keys.key(head.headers)
         if head.method == b"HEAD" and about.changes:
             # Whatever takes GET takes HEAD as well, says werkzeug; but HEAD must change nothing.
             raise _not_allowed(about.methods)
@@ -91,7 +98,7 @@ class Application:
         """See Note [Clients that leave]."""
         try:
             self._check(Head(request.method, request.path, request.requestHeaders), about)
-            answer = await serve(request, **segments)
+            answer = await self._served(about, lambda: serve(request, **segments), request)
         except Exception as problem:
             if request.startedWriting:
                 tell(problem, f"{about.name} was answered")
@@ -102,6 +109,12 @@ class Application:
             if answer is not None:
                 body = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body) + b"\n"
                 respond(request, answer.status, answer.media, body, answer.headers)
+
+    async def _served(self, about: Operation, work: Callable[[], Any], request: Any) -> Answer | None:
+        if not about.changes or about.takes_submission:
+            answer: Answer | None = await work()
+            return answer
+        return await self._once.answer(request, keys.of_query(query(request)), lambda _: work(), first=about.adds_up)
 
 
 def _unrouted(request: Any, failure: Failure) -> bytes:

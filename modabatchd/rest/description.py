@@ -12,6 +12,7 @@ import msgspec
 
 from modabatchd import __version__
 from modabatchd.queue.job import Action, Artifact
+from modabatchd.rest import keys
 from modabatchd.rest.fields import FIELDS
 from modabatchd.rest.operations import Operation, Parameter
 from modabatchd.rest.problems import CONTENT_TYPE, Problem
@@ -50,7 +51,9 @@ _HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "Retry-After": "Seconds after which to try again.",
     }
 )
-_PROBLEM_HEADERS: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType({405: ("Allow",), 503: ("Retry-After",)})
+_PROBLEM_HEADERS: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType(
+    {405: ("Allow",), 409: ("Retry-After",), 503: ("Retry-After",)}
+)
 
 #: Whatever is asked may meet with these: a bad request, a foreign page, an unknown host, a defect.
 _ALWAYS: Final = (400, 403, 404, 405, 408, 413, 421, 431, 500)
@@ -77,13 +80,15 @@ _LICENSE: Final = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 
 def _described(operation: Operation, method: str) -> dict[str, Any]:
     alone = len(operation.methods) == 1
+    marked = operation.changes and method in keys.METHODS
+    parameters = (*operation.parameters, keys.PARAMETER) if marked else operation.parameters
     described: dict[str, Any] = {
         "operationId": operation.name if alone else f"{operation.name}_{method.lower()}",
         "tags": [operation.tag],
         "summary": operation.summary,
         "description": operation.description,
-        "parameters": [*map(_segment, _SEGMENT.findall(operation.path)), *map(_parameter, operation.parameters)],
-        "responses": _responses(operation),
+        "parameters": [*map(_segment, _SEGMENT.findall(operation.path)), *map(_parameter, parameters)],
+        "responses": _responses(operation, (409, 422) if marked else ()),
     }
     if operation.takes_submission:
         described["requestBody"] = _submission()
@@ -111,11 +116,11 @@ def _submission() -> dict[str, Any]:
     }
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def _responses(operation: Operation, more: Sequence[int]) -> dict[str, Any]:
     good = {
         str(status): _response(status, kind, operation.headers.get(status, ())) for status, kind in operation.answers.items()
     }
-    bad = {str(status): _problem(status) for status in sorted({*_ALWAYS, *operation.problems})}
+    bad = {str(status): _problem(status) for status in sorted({*_ALWAYS, *operation.problems, *more})}
     return good | bad
 
 

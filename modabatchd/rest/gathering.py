@@ -15,11 +15,12 @@ waiting than a few blocks the client is made to wait, so that memory stays flat 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -44,15 +45,19 @@ class Gathering:
     @ivar full: whether more is waiting than should be.
     """
 
-    def __init__(self, workers: IWorkers, changed: Callable[[bool], None], failed: Callable[[Failure], None]) -> None:
+    def __init__(
+        self, workers: IWorkers, changed: Callable[[bool], None], failed: Callable[[Failure], None], digesting: bool = False
+    ) -> None:
         """
         @param changed: is told when L{full} becomes C{True}, or C{False} again.
         @param failed: is told, once, that a block could not be written; nothing more is written then.
+        @param digesting: whether L{digests} will be asked for.
         """
         self._workers = workers
         self._changed = changed
         self._failed = failed
         self._draft: IDraft | None = None
+        self._hashes: dict[str, Any] | None = {} if digesting else None
         self._directory: Path | None = None
         self._blocks: deque[tuple[str, bytearray]] = deque()
         self._files: dict[str, int] = {}
@@ -85,6 +90,10 @@ class Gathering:
         self._go_on()
         return closing
 
+    def digests(self) -> Mapping[str, bytes]:
+        """SHA-256 of what was written to each file, by its name; none unless it was asked for at the beginning."""
+        return {name: hashed.digest() for name, hashed in (self._hashes or {}).items()}
+
     def drop(self) -> Deferred[None]:
         """Write nothing more; fires when the files are closed."""
         self._broken = True
@@ -107,6 +116,7 @@ class Gathering:
     def _put(self) -> None:
         while self._blocks and self._draft is not None:
             name, block = self._blocks.popleft()
+            self._digest(name, block)
             self._draft.put(name, bytes(block))
 
     def _write_next(self) -> None:
@@ -169,11 +179,16 @@ class Gathering:
             rest = memoryview(block)
             while rest:
                 rest = rest[os.write(self._files[path.name], rest) :]
+            self._digest(path.name, block)
         except OSError as problem:
             if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             cause = f"The spool's disk is full ({problem.strerror})."
             raise NoSpace(cause, "Have the operator make room on it; nothing was accepted.") from problem
+
+    def _digest(self, name: str, block: bytearray) -> None:
+        if self._hashes is not None:
+            self._hashes.setdefault(name, hashlib.sha256()).update(block)
 
     def _close(self) -> None:
         """In a worker, after the last block."""

@@ -130,6 +130,7 @@ class Infrastructure:
         "Start nodes",
         tag=_TAG,
         changes=True,
+        adds_up=True,
         parameters=(asking.COUNT,),
         answers={202: Started},
         problems=(404, 409, 422, 503),

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from modabatchd.errors import BundleError, FieldError
+from modabatchd.errors import BundleError
+from modabatchd.idempotency import Key
 from modabatchd.queue.control import Control
 from modabatchd.queue.form import parse_form
 from modabatchd.queue.interfaces import ISpool
@@ -16,6 +17,7 @@ from modabatchd.queue.submission import Submission
 from modabatchd.rest import artifacts, listing, listing_tasks
 from modabatchd.rest.artifacts import Artifacts
 from modabatchd.rest.naming import action_named, canonical, unknown
+from modabatchd.rest.once import Once
 from modabatchd.rest.operations import Answer, operation, query
 from modabatchd.rest.representation import ActionTaken, JobEntry, JobView, Submitted, entry, submitted, view
 from modabatchd.rest.streaming import stream
@@ -44,14 +46,19 @@ class Jobs:
         submission: Submission,
         control: Control,
         artifacts: Artifacts,
+        once: Once,
         outlook: Outlook | None = None,
     ) -> None:
-        """@param outlook: L{None}: nobody knows."""
+        """
+        @param once: submissions that are sent again go through it.
+        @param outlook: L{None}: nobody knows.
+        """
         self._store = store
         self._spool = spool
         self._submission = submission
         self._control = control
         self._artifacts = artifacts
+        self._once = once
         self._outlook = outlook
 
     @operation(
@@ -73,15 +80,15 @@ class Jobs:
         if request.body is None:
             raise BundleError("missing", "The request has no body.", "Send a form with the field job-bundle.")
         received = await request.body.finished()
+
+        async def submit(key: Key | None) -> Answer:
+            return self._taken_in(await self._submission.accept(received.draft, parse_form(received.fields), key))
+
         try:
-            form = parse_form(received.fields)
-        except FieldError:
+            return await self._once.answer(request, received.digest, submit, self._taken_in_before)
+        finally:
+            # Unless a job has it by now.
             await self._spool.discard(received.draft)
-            raise
-        job = await self._submission.accept(received.draft, form)
-        waits = job.backend_id is None and not job.state.final
-        warning = None if self._outlook is None else self._outlook(job.request.resources)
-        return Answer(submitted(job, warning), 202 if waits else 201, headers={"Location": f"/jobs/{job.request.id}"})
 
     @operation(
         "GET",
@@ -142,6 +149,14 @@ class Jobs:
         known = (await self._job(job_id)).request.id
         done = await self._control.act(known, action, listing_tasks.some(query(request)))
         return Answer(ActionTaken((known, action), tasks=done))
+
+    def _taken_in(self, job: Job) -> Answer:
+        waits = job.backend_id is None and not job.state.final
+        warning = None if self._outlook is None else self._outlook(job.request.resources)
+        return Answer(submitted(job, warning), 202 if waits else 201, headers={"Location": f"/jobs/{job.request.id}"})
+
+    async def _taken_in_before(self, job_id: str) -> Answer:
+        return self._taken_in(await self._job(job_id))
 
     async def _job(self, job_id: str) -> Job:
         job = await self._store.get(canonical(job_id))

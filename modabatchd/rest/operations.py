@@ -54,7 +54,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @ivar name: stable; the description's C{operationId} begins with it.
     @ivar path: with C{<name>} where a segment of any text stands.
     @ivar changes: whether it changes something, so that a page of another site must not ask for it.
-    @ivar takes_submission: whether its body is a submission; otherwise it needs none.
+    @ivar takes_submission: whether its body is a submission; otherwise it needs none.  It sees to its own Idempotency-Key.
+    @ivar adds_up: whether to do it twice is more than to do it once, so that its key must be written down before.
     @ivar answers: the statuses of success, each with the type of its JSON body, or its media types.
     @ivar headers: of those, the headers that tell something.
     @ivar problems: the statuses of the problems that it may answer with, beside those that every operation may.
@@ -69,6 +70,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     changes: bool = False
     takes_submission: bool = False
+    adds_up: bool = False
     parameters: tuple[Parameter, ...] = ()
     answers: Mapping[int, Any] = MappingProxyType({})
     headers: Mapping[int, tuple[str, ...]] = MappingProxyType({})

@@ -26,6 +26,7 @@ from modabatchd.rest.forms import MOST, Event, Field, form_parser
 from modabatchd.rest.front import Head
 from modabatchd.rest.gathering import Gathering
 from modabatchd.rest.interfaces import IBody, IFlow
+from modabatchd.rest.keys import HEADER, of_form
 from modabatchd.rest.problems import HTTPRefusal
 from modabatchd.workers import IWorkers
 
@@ -42,10 +43,12 @@ class Received(msgspec.Struct, frozen=True):
 
     @ivar draft: holds the files.
     @ivar fields: the texts, in the order in which they came.
+    @ivar digest: of texts and files; of no meaning unless the request has an Idempotency-Key.
     """
 
     draft: IDraft
     fields: tuple[tuple[str, str], ...]
+    digest: bytes = b""
 
 
 @implementer(IBody)
@@ -59,7 +62,7 @@ class Upload:
         """
         self._parser = form_parser(head.headers)
         self._spool = spool
-        self._gathering = Gathering(workers, self._throttle, self._fail)
+        self._gathering = Gathering(workers, self._throttle, self._fail, head.headers.hasHeader(HEADER))
         self._form = _Form(self._gathering)
         self._flow: IFlow | None = None
         self._draft: IDraft | None = None
@@ -124,7 +127,8 @@ class Upload:
     def _hand_out(self) -> None:
         if self._complete and self._draft is not None and self._waiter is not None:
             self._handed_out = True
-            self._waiter.callback(Received(self._draft, tuple(self._form.texts)))
+            texts = tuple(self._form.texts)
+            self._waiter.callback(Received(self._draft, texts, of_form(texts, self._gathering.digests())))
 
     def _fail(self, failure: Failure) -> None:
         if self._problem is not None or self._handed_out:

@@ -12,9 +12,10 @@ something else since.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
+from sqlalchemy import Executable, Row
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -35,6 +36,20 @@ _LAST: Final = 0.5
 
 def _nothing() -> None:
     """Nobody wants to know."""
+
+
+class Write(Protocol):
+    """Does C{work(connection, *args)} in a transaction, in the writer's thread."""
+
+    def __call__(self, work: Callable[..., R], *args: Any) -> Deferred[R]:
+        """Do it."""
+
+
+class Read(Protocol):
+    """Carries out a statement in a reader's thread."""
+
+    def __call__(self, convert: Callable[[Sequence[Row[Any]]], R], statement: Executable, **values: Any) -> Deferred[R]:
+        """What C{convert} makes of its rows."""
 
 
 class Calls:

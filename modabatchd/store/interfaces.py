@@ -8,6 +8,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from modabatchd.idempotency import Key
 from modabatchd.notifications.message import Delivery, Message
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting, Tally, Task
 
@@ -78,8 +79,13 @@ class IStore(Interface):
         @return: the one that is recorded now.  When it is not C{name}, another one has our live jobs.
         """
 
-    def add(requests: Sequence[JobRequest]) -> Deferred[Sequence[Job]]:
-        """Record jobs that the queue does not have yet, as idle.  An id that is there already is an error of the caller."""
+    def add(requests: Sequence[JobRequest], keys: Sequence[Key] = ()) -> Deferred[Sequence[Job]]:
+        """
+        Record jobs that the queue does not have yet, as idle.
+
+        @param keys: by which the submissions of some of them will be known again, recorded in the same transaction.  A key,
+            or the id of a job, that is there already is an error of the caller.
+        """
 
     def bind(job_id: str, backend_id: BackendId) -> Deferred[None]:
         """

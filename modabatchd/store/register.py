@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Executable, Row
+from sqlalchemy import Connection, Row
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from modabatchd.infrastructure.register import Change, Decision, Entry, IRegister, Kept, Overrides
 from modabatchd.store import statements_register as statements
+from modabatchd.store.calls import Read, Write
 from modabatchd.store.rows import new_message
 from modabatchd.store.sql import SQLStore
 from modabatchd.store.statements import ADD_MESSAGES
-
-R = TypeVar("R")
 
 _MEMORY: Final = "memory"
 _OVERRIDES: Final = "overrides"
 _TOLD: Final = "told"
 _JOURNAL: Final = 10_000
 _ENTRIES: Final = msgspec.json.Decoder(Entry)
-
-
-class Write(Protocol):
-    """Does C{work(connection, *args)} in a transaction, in the writer's thread."""
-
-    def __call__(self, work: Callable[..., R], *args: Any) -> Deferred[R]:
-        """Do it."""
-
-
-class Read(Protocol):
-    """Carries out a statement in a reader's thread."""
-
-    def __call__(self, convert: Callable[[Sequence[Row[Any]]], R], statement: Executable, **values: Any) -> Deferred[R]:
-        """What C{convert} makes of its rows."""
 
 
 @implementer(IRegister)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from modabatchd.idempotency import Key
 from modabatchd.notifications.message import Delivery, Message
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting, StateChange, Tally
 from modabatchd.store.interfaces import Listed
@@ -89,6 +90,11 @@ def new_message(seq: int | None, message: Message) -> Row:
         "due": message.created,
         "attempts": 0,
     }
+
+
+def new_key(key: Key) -> Row:
+    """The row of a key that has no answer yet."""
+    return {"scope": key.scope, "name": key.name, "digest": key.digest, "at": key.at, "job_id": key.job_id}
 
 
 def job(row: Sequence[Any], history: tuple[StateChange, ...] = ()) -> Job:

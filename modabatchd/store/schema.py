@@ -124,3 +124,19 @@ messages: Final = Table(
 Index(None, messages.c.job)
 _WAITING: Final = messages.c.due.is_not(None)
 Index(None, messages.c.due, messages.c.seq, postgresql_where=_WAITING, sqlite_where=_WAITING)
+
+#: See Note [A key and what it made] in L{modabatchd.idempotency}.  A job may be forgotten before its key, and after it.
+keys: Final = Table(
+    "keys",
+    METADATA,
+    Column("scope", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("job_id", Text),
+    Column("status", Integer),
+    Column("location", Text),
+    Column("body", LargeBinary),
+    sqlite_with_rowid=False,
+)
+Index(None, keys.c.at)

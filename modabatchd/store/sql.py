@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from modabatchd.errors import NoSpace, StoreAway
 from modabatchd.gathering import Gathering
+from modabatchd.idempotency import Key
 from modabatchd.notifications.message import Delivery
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Task
 from modabatchd.store import rows, rows_tasks, statements, statements_tasks
@@ -41,6 +42,8 @@ from modabatchd.store.steps import Standing, plan
 from modabatchd.workers import IWorkers
 
 R = TypeVar("R")
+#: Jobs that are added together, with their keys.
+_Group = tuple[Sequence[JobRequest], Sequence[Key]]
 T = TypeVar("T")
 #: Does the same with many things, and has a result for each.
 Rounds = Callable[[Connection, Sequence[T]], Sequence[R]]
@@ -114,9 +117,9 @@ class SQLStore(Service):
         """See L{IStore.remember_schedd}."""
         return self.write(_remember_schedd, name)
 
-    def add(self, requests: Sequence[JobRequest]) -> Deferred[Sequence[Job]]:
+    def add(self, requests: Sequence[JobRequest], keys: Sequence[Key] = ()) -> Deferred[Sequence[Job]]:
         """See L{IStore.add}."""
-        return self._adding.add([requests])[0]
+        return self._adding.add([(requests, keys)])[0]
 
     def bind(self, job_id: str, backend_id: BackendId) -> Deferred[None]:
         """See L{IStore.bind}."""
@@ -257,9 +260,10 @@ def _is_away(problem: BaseException) -> bool:
     return isinstance(problem, StoreAway)
 
 
-def _add_all(connection: Connection, groups: Sequence[Sequence[JobRequest]]) -> Sequence[Sequence[Job]]:
-    added = iter(_add(connection, [request for group in groups for request in group]))
-    return [list(islice(added, len(group))) for group in groups]
+def _add_all(connection: Connection, groups: Sequence[_Group]) -> Sequence[Sequence[Job]]:
+    requests = [request for some, _ in groups for request in some]
+    added = iter(_add(connection, requests, [key for _, some in groups for key in some]))
+    return [list(islice(added, len(some))) for some, _ in groups]
 
 
 def _bind_all(connection: Connection, numbers: Sequence[tuple[str, BackendId]]) -> Sequence[None]:
@@ -268,7 +272,7 @@ def _bind_all(connection: Connection, numbers: Sequence[tuple[str, BackendId]]) 
     return [None] * len(numbers)
 
 
-def _add(connection: Connection, requests: Sequence[JobRequest]) -> Sequence[Job]:
+def _add(connection: Connection, requests: Sequence[JobRequest], keys: Sequence[Key]) -> Sequence[Job]:
     if not requests:
         return []
     seqs = connection.execute(statements.ADD_JOBS, [rows.new_job(request) for request in requests]).scalars().all()
@@ -278,6 +282,7 @@ def _add(connection: Connection, requests: Sequence[JobRequest]) -> Sequence[Job
     )
     _execute(connection, statements.ADD_LABELS, [row for job in added for row in rows.new_labels(job)])
     _execute(connection, statements.ADD_CHANGES, [rows.new_change(job.seq, *job.history) for job in added])
+    _execute(connection, statements.ADD_KEYS, [rows.new_key(key) for key in keys])
     return added
 
 

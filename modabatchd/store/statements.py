@@ -21,7 +21,7 @@ from sqlalchemy.sql.selectable import Subquery
 from modabatchd.queue.job import JobState
 from modabatchd.store.interfaces import Selection
 from modabatchd.store.rows import CHANGE, DELIVERY, JOB, LISTED
-from modabatchd.store.schema import changes, installation, jobs, labels, messages
+from modabatchd.store.schema import changes, installation, jobs, keys, labels, messages
 
 _AFTER: Final[ColumnElement[Any]] = bindparam("after")
 _LIMIT: Final[ColumnElement[Any]] = bindparam("limit")
@@ -36,6 +36,7 @@ ADD_JOBS: Final = insert(jobs).returning(jobs.c.seq, sort_by_parameter_order=Tru
 ADD_LABELS: Final = insert(labels)
 ADD_CHANGES: Final = insert(changes)
 ADD_MESSAGES: Final = insert(messages)
+ADD_KEYS: Final = insert(keys)
 
 BIND: Final = (
     update(jobs)

@@ -18,8 +18,11 @@ from modabatchd.infrastructure_tap import Assembled, Site, WakingQueue, assemble
 from modabatchd.queue.htcondor.environment import Access
 from modabatchd.queue.interfaces import IQueue
 from modabatchd.rest.app import Application
+from modabatchd.rest.once import Once
 from modabatchd.rest.site import Site as HTTPSite
 from modabatchd.rest.upload import Upload
+from modabatchd.store.keys import SQLKeys
+from modabatchd.store.sql import SQLStore
 from tests.deferreds import now
 from tests.rest.in_memory import Client
 from tests.rest.places import Place
@@ -98,7 +101,10 @@ def test_all_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_dry_run_can_be_asked_for_at_the_start(tmp_path: Path, dry_run: bool) -> None:
     parts = assembled(tmp_path, LIMITS + POOL.format(name="here", driver="local"), dry_run=dry_run)
-    application = Application(parts.resources, [], lambda head: Upload(head, Place(tmp_path / "spool").spool, RunNow()))
+    # Nothing that is asked has a key, so this store is never opened.
+    store = SQLStore(f"sqlite:///{tmp_path}/keys.sqlite", "", RunNow(), RunNow())
+    once = Once(Clock(), SQLKeys(store.write, store.read))
+    application = Application(parts.resources, [], lambda head: Upload(head, Place(tmp_path / "spool").spool, RunNow()), once)
     client = Client(HTTPSite(application.resource(), application.reception, HTTPSettings(), Clock()))
     assert client.get("/infrastructure").json()["dry_run"] is dry_run
     if dry_run:

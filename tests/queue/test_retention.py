@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modabatchd.idempotency import Key
 from modabatchd.queue import files
 from modabatchd.queue.job import JobState
 from modabatchd.queue.retention import Retention
@@ -14,6 +15,7 @@ from tests.deferreds import now
 from tests.queue.world import Broken, World
 
 DAY = 86400.0
+WEEK = 7 * DAY
 MONTH = 30 * DAY
 
 
@@ -35,7 +37,8 @@ class Steady:
 def retention(world: World, keep: float = MONTH, steady: Steady | None = None, more: list[bool] | None = None) -> Retention:
     """After the first sweep of its life, which deletes nothing."""
     asked = [] if more is None else more
-    sweeping = Retention(world.clock, world.store, world.spool, keep, steady or Steady(world), lambda: asked.append(True))
+    monotonic = steady or Steady(world)
+    sweeping = Retention(world.clock, world.store, world.spool, keep, world.keys, WEEK, monotonic, lambda: asked.append(True))
     now(sweeping.sweep())
     return sweeping
 
@@ -220,7 +223,7 @@ def test_what_cannot_be_deleted_holds_nothing_up_and_is_tried_again(world: World
 def test_the_first_sweep_deletes_nothing(world: World) -> None:
     job_id, old = over(world), stray(world, 20 * MONTH)
     world.clock.advance(10 * MONTH)
-    sweeping = Retention(world.clock, world.store, world.spool, MONTH, Steady(world))
+    sweeping = Retention(world.clock, world.store, world.spool, MONTH, world.keys, WEEK, Steady(world))
     now(sweeping.sweep())
     assert known(world, job_id)
     assert old in world.kept()
@@ -283,3 +286,24 @@ def test_one_sweep_does_not_hold_up_the_stop_of_the_service(world: World, monkey
     assert (world.stored(), len(strays & world.kept()), more) == (2, 2, [True])
     now(sweeping.sweep())
     assert (world.stored(), world.kept(), more) == (0, set(), [True])
+
+
+def test_keys_are_forgotten_when_their_time_is_over(world: World) -> None:
+    asked: list[bool] = []
+    sweeping = retention(world, more=asked)
+    for number in range(501):
+        now(world.keys.begin(a_key(f"{number:03}", world.clock.seconds() + number / 1000)))
+    world.clock.advance(WEEK)
+    now(sweeping.sweep())
+    assert now(world.keys.find("POST /jobs", "000")) is not None
+    world.clock.advance(1)
+    now(sweeping.sweep())
+    assert [now(world.keys.find("POST /jobs", name)) is None for name in ("000", "499", "500")] == [True, True, False]
+    assert asked == [True]
+    now(sweeping.sweep())
+    assert now(world.keys.find("POST /jobs", "500")) is None
+    assert asked == [True]
+
+
+def a_key(name: str, at: float) -> Key:
+    return Key(scope="POST /jobs", name=name, digest=bytes(32), at=at)

@@ -22,6 +22,7 @@ from modabatchd.queue.spool import FileSpool
 from modabatchd.queue.submission import Submission
 from modabatchd.queue.watching import GRACE, Watching
 from modabatchd.store.interfaces import Selection
+from modabatchd.store.keys import SQLKeys
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
 from modabatchd.workers import IWorkers
@@ -109,6 +110,7 @@ class World:
             SQLStore(f"sqlite:///{self._directory}/store.sqlite", self._instance, self.workers, RunNow()),
         )
         self.store.part.startService()
+        self.keys: Any = Interposed(SQLKeys(self.store.part.write, self.store.part.read))
         self.real_spool = FileSpool(self._directory / "spool", 1 << 30, self.workers)
         self.real_spool.prepare()
         self.real_spool.startService()

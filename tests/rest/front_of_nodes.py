@@ -12,9 +12,11 @@ from modabatchd.rest.analysis import Analysis
 from modabatchd.rest.app import Application
 from modabatchd.rest.costs import Costs
 from modabatchd.rest.infrastructure import Infrastructure
+from modabatchd.rest.once import Once
 from modabatchd.rest.site import Site
 from modabatchd.rest.upload import Upload
 from modabatchd.store.costs import SQLCosts
+from modabatchd.store.keys import SQLKeys
 from tests.infrastructure.policies_for_tests import policy, pool
 from tests.infrastructure.scaled import Scaled
 from tests.queue.world import template
@@ -34,7 +36,8 @@ class Front:
         ledger = SQLCosts(self.world.store)
         self.accounting = Accounting(self.world.clock, ledger, parts.scaling)
         costs = Costs(self.world.clock, self.world.store, ledger, parts.book)
-        application = Application([resource, analysis, costs], [], lambda head: Upload(head, place.spool, RunNow()))
+        once = Once(self.world.clock, SQLKeys(self.world.store.write, self.world.store.read))
+        application = Application([resource, analysis, costs], [], lambda head: Upload(head, place.spool, RunNow()), once)
         self.client = Client(Site(application.resource(), application.reception, HTTPSettings(), Clock()))
 
     def ask(self, method: str, path: str, expected: int = 200) -> Any:

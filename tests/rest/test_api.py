@@ -28,11 +28,13 @@ from modabatchd.rest.artifacts import Artifacts
 from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
+from modabatchd.rest.once import Once
 from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
 from modabatchd.rest.tasks import Tasks
 from modabatchd.rest.upload import Upload
 from modabatchd.store.interfaces import Selection
+from modabatchd.store.keys import SQLKeys
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
 from tests.deferreds import now
@@ -61,11 +63,12 @@ class Service:
         self.outlook: str | None = None
         control = Control(self.queue, self.store, self.watching, lambda: None)
         artifacts = Artifacts(self.spool, RunNow())
-        jobs = Jobs(self.store, self.spool, self.submission, control, artifacts, lambda asked: self.outlook)
+        once = Once(self.clock, SQLKeys(self.store.write, self.store.read))
+        jobs = Jobs(self.store, self.spool, self.submission, control, artifacts, once, lambda asked: self.outlook)
         resources: list[Any] = [jobs, Tasks(self.store, artifacts, control), Pulse("memory", {})]
         documentation = Documentation(about for resource in resources for about, _ in operations(resource))
         application = Application(
-            [*resources, documentation], ["batch.example.org"], lambda head: Upload(head, self.spool, RunNow())
+            [*resources, documentation], ["batch.example.org"], lambda head: Upload(head, self.spool, RunNow()), once
         )
         self.settings = HTTPSettings(max_request_size=100_000)
         self.client = Client(Site(application.resource(), application.reception, self.settings, self.clock))

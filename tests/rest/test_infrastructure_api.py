@@ -21,6 +21,14 @@ def front(tmp_path: Path) -> Iterator[Front]:
     front.world.stop()
 
 
+def test_nodes_are_started_once_for_a_key(front: Front) -> None:
+    path, headers = f"/infrastructure/pools/{POOL}/start?count=2", {"Idempotency-Key": "k"}
+    answers = [front.client.post(path, headers=headers) for _ in range(3)]
+    assert {(answer.status, answer.content) for answer in answers} == {(202, answers[0].content)}
+    assert len(front.nodes()) == 2
+    assert front.client.post(f"/infrastructure/pools/{POOL}/start?count=1", headers=headers).status == 422
+
+
 def test_all_of_it(front: Front) -> None:
     assert front.ask("GET", "")["nodes"] == []
     front.world.pool.submit(8, seconds=500)
