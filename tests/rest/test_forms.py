@@ -46,7 +46,7 @@ def test_an_encoded_form_arrives_byte_for_byte(form: list[tuple[str, bytes]], st
     assert fields(Encoded(), body, step) == (form or [])
 
 
-@given(st.binary(), st.integers(1, 10))
+@given(st.binary().filter(lambda body: not body.startswith(b"\x1f\x8b")), st.integers(1, 10))
 def test_whatever_is_sent_as_an_encoded_form_is_read_as_browsers_do(body: bytes, step: int) -> None:
     expected = []
     for pair in body.split(b"&"):
