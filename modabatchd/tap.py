@@ -54,6 +54,7 @@ from modabatchd.rest.artifacts import Artifacts
 from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
+from modabatchd.rest.looking import Looking
 from modabatchd.rest.metrics import Metrics
 from modabatchd.rest.once import Once
 from modabatchd.rest.operations import operations
@@ -63,6 +64,7 @@ from modabatchd.rest.upload import Upload
 from modabatchd.stack import Stack
 from modabatchd.store.claiming import Claim, claim_file
 from modabatchd.store.connecting import read_url
+from modabatchd.store.glancing import Glances
 from modabatchd.store.keys import SQLKeys
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
@@ -206,7 +208,8 @@ class _Daemon:
         tasks = Tasks(store, artifacts, control)
         nodes = () if scaling is None else scaling.resources
         metrics = Metrics(clock.seconds, store, loops, self._add(Lag(self._reactor)), figures)
-        self._serve([jobs, tasks, *nodes, Pulse(settings.queue.backend, loops), metrics], spool, files, once)
+        shown = [Looking(store), tasks, *nodes, Pulse(settings.queue.backend, loops), metrics]
+        self._serve([jobs, *shown], spool, files, once)
         return self._stack
 
     def _scaling(self, store: SQLStore, queue: EmbeddedQueue | HTCondorQueue) -> Assembled | None:
@@ -247,7 +250,8 @@ class _Daemon:
         url, reactor = self._settings.store.url, self._reactor
         claim = self._add(Claim(reactor, url, self._instance, self._workers("claiming", 1), reactor.stop))
         writer, readers = self._workers("writer", 1), self._workers("readers", 2, _TOGETHER)
-        store = self._add(SQLStore(url, self._instance, writer, readers, reactor, claim.held))
+        glances = Glances(url) if read_url(url).drivername == "sqlite" else None
+        store = self._add(SQLStore(url, self._instance, writer, readers, reactor, claim.held, glances))
         reactor.addSystemEventTrigger("before", "shutdown", store.hurry)
         return store
 

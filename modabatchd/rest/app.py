@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -31,7 +30,7 @@ from modabatchd.rest.interfaces import IBody
 from modabatchd.rest.once import Once
 from modabatchd.rest.operations import Answer, Operation, Serve, operations, query
 from modabatchd.rest.problems import HTTPRefusal
-from modabatchd.rest.respond import respond, respond_problem, tell
+from modabatchd.rest.respond import respond_answer, respond_problem, tell
 from modabatchd.shielding import shielded
 
 
@@ -107,8 +106,7 @@ class Application:
                 respond_problem(request, problem)
         else:
             if answer is not None:
-                body = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body) + b"\n"
-                respond(request, answer.status, answer.media, body, answer.headers)
+                respond_answer(request, answer)
 
     async def _served(self, about: Operation, work: Callable[[], Any], request: Any) -> Answer | None:
         if not about.changes or about.takes_submission:

@@ -14,7 +14,7 @@ from modabatchd import __version__
 from modabatchd.queue.job import Action, Artifact
 from modabatchd.rest import keys
 from modabatchd.rest.fields import FIELDS
-from modabatchd.rest.operations import Operation, Parameter
+from modabatchd.rest.operations import Either, Operation, Parameter
 from modabatchd.rest.problems import CONTENT_TYPE, Problem
 
 _ABOUT: Final = """A batch queue over HTTP: send a bundle, get its output back.
@@ -45,7 +45,7 @@ _HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "Accept-Ranges": "bytes: parts can be asked for.",
         "Allow": "The methods that are for this path.",
         "Content-Range": "Which part this is.",
-        "ETag": "Tells this file from others; there once the job is over.",
+        "ETag": "Tells this answer from others. Of a file: there once the job is over.",
         "Link": "Leads to the next page, if there is one.",
         "Location": "The path of the job.",
         "Retry-After": "Seconds after which to try again.",
@@ -129,9 +129,14 @@ def _response(status: int, kind: Any, headers: Sequence[str]) -> dict[str, Any]:
     if isinstance(kind, tuple):
         described["content"] = {media: {} for media in kind}
     elif kind is not None:
-        (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
-        described["content"] = {"application/json": {"schema": schema}}
+        schemas, _ = msgspec.json.schema_components(_kinds(kind), ref_template=_REFERENCE)
+        described["content"] = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": [*schemas]}}}
     return described
+
+
+def _kinds(kind: Any) -> Sequence[Any]:
+    """The types of a JSON body."""
+    return kind.kinds if isinstance(kind, Either) else (kind,)
 
 
 def _problem(status: int) -> dict[str, Any]:
@@ -147,6 +152,7 @@ def _told(status: int, headers: Sequence[str]) -> dict[str, Any]:
 
 
 def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
-    kinds = [kind for operation in operations for kind in operation.answers.values() if not isinstance(kind, tuple | None)]
+    bodies = [kind for operation in operations for kind in operation.answers.values() if not isinstance(kind, tuple | None)]
+    kinds = [kind for body in bodies for kind in _kinds(body)]
     _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=_REFERENCE)
     return schemas

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
-
-import msgspec
 
 from modabatchd.errors import BundleError
 from modabatchd.idempotency import Key
@@ -14,14 +12,14 @@ from modabatchd.queue.form import parse_form
 from modabatchd.queue.interfaces import ISpool
 from modabatchd.queue.job import Action, Job, Resources
 from modabatchd.queue.submission import Submission
-from modabatchd.rest import artifacts, listing, listing_tasks
+from modabatchd.rest import artifacts, listing_tasks
 from modabatchd.rest.artifacts import Artifacts
-from modabatchd.rest.naming import action_named, canonical, unknown
+from modabatchd.rest.looking import found
+from modabatchd.rest.naming import action_named, canonical
 from modabatchd.rest.once import Once
 from modabatchd.rest.operations import Answer, operation, query
-from modabatchd.rest.representation import ActionTaken, JobEntry, JobView, Submitted, entry, submitted, view
-from modabatchd.rest.streaming import stream
-from modabatchd.store.interfaces import IStore, Listed, Selection
+from modabatchd.rest.representation import ActionTaken, Submitted, submitted
+from modabatchd.store.interfaces import IStore
 
 #: What an operation that acts on jobs is.
 _ACTING: Final[dict[str, Any]] = {
@@ -37,7 +35,7 @@ Outlook = Callable[[Resources], str | None]
 
 
 class Jobs:
-    """The jobs over HTTP."""
+    """What is done with jobs over HTTP; L{modabatchd.rest.looking} tells of them."""
 
     def __init__(
         self,
@@ -90,33 +88,6 @@ class Jobs:
             # Unless a job has it by now.
             await self._spool.discard(received.draft)
 
-    @operation(
-        "GET",
-        "/jobs",
-        "List jobs",
-        parameters=listing.PARAMETERS,
-        answers={200: list[JobEntry]},
-        headers={200: ("Link",)},
-        problems=(422,),
-    )
-    async def list_jobs(self, request: Any) -> Answer | None:
-        """
-        All jobs, newest last.  With parameters, a page of those that fit all of them; a Link header leads to the next page.
-        """
-        asked = query(request)
-        page = listing.page(asked)
-        if page is None:
-            return await self._all(request)
-        found = await self._store.page(page.selection, page.limit + 1, page.after)
-        shown = found[: page.limit]
-        headers = {"Link": listing.next_link(asked, shown[-1])} if len(found) > page.limit else {}
-        return Answer([entry(listed) for listed in shown], headers=headers)
-
-    @operation("GET", "/jobs/<job_id>", "Look at a job", answers={200: JobView}, problems=(404,))
-    async def get_job(self, request: Any, job_id: str) -> Answer:
-        """All about one job."""
-        return Answer(view(await self._job(job_id)))
-
     @operation("DELETE", "/jobs/<job_id>", "Remove a job", **_ACTING)
     async def remove_job(self, request: Any, job_id: str) -> Answer:
         """The same as the action remove."""
@@ -142,11 +113,11 @@ class Jobs:
         _userlog: the scheduler's events.  Takes a Range, so that a broken download can go on.  The tasks of a job array have
         files of their own.
         """
-        job = await self._job(job_id)
+        job = await found(self._store, canonical(job_id))
         await self._artifacts.send(request, job.request.id, artifact, job.state.final)
 
     async def _act(self, request: Any, job_id: str, action: Action) -> Answer:
-        known = (await self._job(job_id)).request.id
+        known = (await found(self._store, canonical(job_id))).request.id
         done = await self._control.act(known, action, listing_tasks.some(query(request)))
         return Answer(ActionTaken((known, action), tasks=done))
 
@@ -156,26 +127,4 @@ class Jobs:
         return Answer(submitted(job, warning), 202 if waits else 201, headers={"Location": f"/jobs/{job.request.id}"})
 
     async def _taken_in_before(self, job_id: str) -> Answer:
-        return self._taken_in(await self._job(job_id))
-
-    async def _job(self, job_id: str) -> Job:
-        job = await self._store.get(canonical(job_id))
-        if job is None:
-            raise unknown(job_id)
-        return job
-
-    async def _all(self, request: Any) -> Answer | None:
-        first = await self._store.page(Selection(), listing.LARGEST_PAGE)
-        if len(first) < listing.LARGEST_PAGE:
-            return Answer([entry(listed) for listed in first])
-        await stream(request, "application/json", self._array(first))
-        return None
-
-    async def _array(self, page: Sequence[Listed]) -> AsyncIterator[bytes]:
-        """The list of all jobs as JSON, a page at a time, so that its length costs no memory."""
-        opening = b"["
-        while page:
-            yield opening + msgspec.json.encode([entry(listed) for listed in page])[1:-1]
-            opening = b","
-            page = await self._store.page(Selection(), listing.LARGEST_PAGE, page[-1].seq)
-        yield b"]\n"
+        return self._taken_in(await found(self._store, canonical(job_id)))

@@ -32,6 +32,12 @@ class Answer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
+class Either(msgspec.Struct, frozen=True):
+    """One of several JSON bodies."""
+
+    kinds: tuple[Any, ...]
+
+
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """
     A parameter in the query of a URL, or a header.
@@ -56,7 +62,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @ivar changes: whether it changes something, so that a page of another site must not ask for it.
     @ivar takes_submission: whether its body is a submission; otherwise it needs none.  It sees to its own Idempotency-Key.
     @ivar adds_up: whether to do it twice is more than to do it once, so that its key must be written down before.
-    @ivar answers: the statuses of success, each with the type of its JSON body, or its media types.
+    @ivar answers: the statuses of success, each with the type of its JSON body, L{Either} of several, or its media types.
     @ivar headers: of those, the headers that tell something.
     @ivar problems: the statuses of the problems that it may answer with, beside those that every operation may.
     @ivar hidden: whether it is left out of the description.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from modabatchd.queue.job import Job, JobState, Resources
@@ -102,6 +104,19 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[HistoryEntry, ...]
 
 
+class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs are in each state, and in all of them."""
+
+    idle: int
+    running: int
+    suspended: int
+    held: int
+    removed: int
+    completed: int
+    submission_error: int
+    total: int
+
+
 class ActionTaken(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     @ivar result: the job's id and the action.
@@ -123,6 +138,11 @@ def entry(listed: Listed) -> JobEntry:
     if listed.tally is None:
         return JobEntry(listed.id, listed.job_status, listed.job_name)
     return JobEntry(listed.id, listed.job_status, listed.job_name, by_state(listed.tally), listed.tally.failed)
+
+
+def counted(counts: Mapping[JobState, int]) -> JobCounts:
+    """The numbers of jobs."""
+    return JobCounts(**{state.value: number for state, number in counts.items()}, total=sum(counts.values()))
 
 
 def view(job: Job) -> JobView:

@@ -8,12 +8,16 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
+import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from modabatchd.errors import ModabatchError
 from modabatchd.rest import problems
+from modabatchd.rest.coding import WORTHWHILE, gzipped, wants_gzip
+from modabatchd.rest.operations import JSON, Answer
 from modabatchd.rest.problems import Problem
+from modabatchd.rest.revalidation import coded
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _log = Logger()
@@ -28,6 +32,20 @@ def tell(error: BaseException, while_doing: str) -> Problem:
     return problems.defect(incident)
 
 
+def respond_answer(request: Any, answer: Answer) -> None:
+    """Write what an operation answers, gzip'ed if that is wanted and worth it, and finish the request."""
+    body = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body) + b"\n"
+    headers = dict(answer.headers)
+    if answer.media == JSON and (len(body) >= WORTHWHILE or "ETag" in headers):
+        headers["Vary"] = "Accept-Encoding"
+    if answer.media == JSON and len(body) >= WORTHWHILE and wants_gzip(request.requestHeaders):
+        body = gzipped(body)
+        headers["Content-Encoding"] = "gzip"
+        if "ETag" in headers:
+            headers["ETag"] = coded(headers["ETag"])
+    respond(request, answer.status, answer.media, body, headers)
+
+
 def respond(request: Any, status: int, media: str, body: bytes, headers: Mapping[str, str] = _NONE) -> None:
     """
     Write a response and finish the request.
@@ -37,7 +55,8 @@ def respond(request: Any, status: int, media: str, body: bytes, headers: Mapping
     if request.gone or request.startedWriting:
         return
     request.setResponseCode(status, HTTPStatus(status).phrase.encode("ascii"))
-    for name, value in {**headers, "Content-Type": media, "Content-Length": str(len(body))}.items():
+    about = {} if status == 304 else {"Content-Type": media, "Content-Length": str(len(body))}
+    for name, value in {**headers, **about}.items():
         request.setHeader(name.encode("ascii"), value.encode("utf-8"))
     request.write(body)
     request.finish()

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from modabatchd.errors import StoreAway
 from modabatchd.store.failures import away, reason
+from modabatchd.store.versions import Touched
 from modabatchd.workers import IWorkers
 
 R = TypeVar("R")
@@ -41,8 +42,8 @@ def _nothing() -> None:
 class Write(Protocol):
     """Does C{work(connection, *args)} in a transaction, in the writer's thread."""
 
-    def __call__(self, work: Callable[..., R], *args: Any) -> Deferred[R]:
-        """Do it."""
+    def __call__(self, work: Callable[..., R], *args: Any, touched: Touched = None) -> Deferred[R]:
+        """Do it.  @param touched: see Note [Versions] in L{modabatchd.store.versions}."""
 
 
 class Read(Protocol):
@@ -67,33 +68,31 @@ class Calls:
         name: str,
         workers: IWorkers,
         cut: Callable[[bool], None],
-        ended: Callable[[], None] = _nothing,
     ) -> None:
         """
         @param clock: L{None} gives every call all the time in the world.
         @param name: says in the log what fails.
         @param cut: makes work that hangs fail; when it is told L{True}, work that begins later too.
-        @param ended: called whenever work has ended, before its caller is told.
         """
         self._clock = clock
         self._name = name
         self._workers = workers
         self._cut = cut
-        self._at_end = ended
         self._patience = _PATIENCE
         self._under_way: set[_Call] = set()
         self._idle: Deferred[None] | None = None
         self._away = False
         self.hurried = False
 
-    def run(self, work: Callable[..., R], *args: Any) -> Deferred[R]:
+    def run(self, work: Callable[..., R], *args: Any, ended: Callable[[], None] = _nothing) -> Deferred[R]:
         """
         Have work done.
 
+        @param ended: called when it has ended, before the caller is told; also when the caller waits no more.
         @return: fails with L{StoreAway} when the deadline is missed.  Then the work may or may not be done; if it has not
             begun, it never will be.
         """
-        call = _Call(lambda: work(*args))
+        call = _Call(lambda: work(*args), ended)
         self._under_way.add(call)
         if self._clock is not None:
             call.until = self._clock.seconds() + self._patience
@@ -134,7 +133,7 @@ class Calls:
 
     def _ended(self, result: Any, call: _Call) -> None:
         problem = result.value if isinstance(result, Failure) else None
-        self._at_end()
+        call.ended()
         self._under_way.discard(call)
         if call.deadline is not None and call.deadline.active():
             call.deadline.cancel()
@@ -165,12 +164,14 @@ class _Call:
     """
     @ivar waiting: what the caller has.  Cancelling it ends the waiting, not the work.
     @ivar begun: whether a thread works on it, or has.
+    @ivar ended: to be called once the work has ended.
     @ivar given_up: whether the deadline was missed.
     @ivar until: the time of the deadline.
     """
 
-    def __init__(self, work: Callable[[], Any]) -> None:
+    def __init__(self, work: Callable[[], Any], ended: Callable[[], None]) -> None:
         self._work = work
+        self.ended = ended
         self.begun = False
         self.waiting: Deferred[Any] = Deferred()
         self.given_up = False

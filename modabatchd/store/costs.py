@@ -26,6 +26,7 @@ from modabatchd.infrastructure.register import Entry
 from modabatchd.queue.job import JobRequest, JobState, Sighting
 from modabatchd.store import statements_costs as statements
 from modabatchd.store.sql import SQLStore
+from modabatchd.store.versions import NOTHING
 
 _UNTIL: Final = "charged"
 _BUSY: Final = (JobState.RUNNING, JobState.SUSPENDED)
@@ -67,7 +68,7 @@ class SQLCosts:
         since = await self.until()
         # Jobs may have settled while the last time was charged.
         seen = await self._store.read(lambda found: list(_runs_seen(found, at)), statements.MOVED, since=since or until)
-        await self._store.write(_write, seen, since, until)
+        await self._store.write(_write, seen, since, until, touched=NOTHING)
 
 
 def _write(connection: Connection, seen: Sequence[Values], since: float | None, until: float) -> None:

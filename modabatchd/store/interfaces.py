@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Generic, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -12,17 +13,46 @@ from modabatchd.idempotency import Key
 from modabatchd.notifications.message import Delivery, Message
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting, Tally, Task
 
+T = TypeVar("T")
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A time from C{since} on and before C{until}, in seconds since the epoch; L{None} has no limit."""
+
+    since: float | None = None
+    until: float | None = None
+
+    def __bool__(self) -> bool:
+        return self != Span()
+
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Which jobs a list shows; the conditions that are given must all hold.
+    Which jobs a list shows, and in which order; the conditions that are given must all hold.
 
-    @ivar label: C{(key, value)}; a value of L{None} means "has the label".
+    @ivar prefix: what the name begins with.
+    @ivar labels: C{(key, value)} each; a value of L{None} means "has the label".
+    @ivar submitted: when it was submitted.  The times follow the order of submission: while the clock is behind what it
+        showed before, that counts.
+    @ivar ended: when it reached its final state.  If that is given, the order is that of the ends; otherwise it is that of
+        submission.
+    @ivar newest: whether the order is turned round.
     """
 
     states: tuple[JobState, ...] = ()
     name: str | None = None
-    label: tuple[str, str | None] | None = None
+    prefix: str | None = None
+    labels: tuple[tuple[str, str | None], ...] = ()
+    submitted: Span = Span()
+    ended: Span = Span()
+    newest: bool = False
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A place in a list, after this job.  @ivar ended: when that was over, if the list is in the order of the ends."""
+
+    seq: int
+    ended: float = 0.0
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -33,6 +63,18 @@ class Listed(msgspec.Struct, frozen=True):
     job_status: JobState
     job_name: str
     tally: Tally | None = None
+    settled: float | None = None
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """
+    A part of a list.
+
+    @ivar next: where the next one begins; L{None} after the last.
+    """
+
+    jobs: Sequence[T]
+    next: Place | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,11 +140,27 @@ class IStore(Interface):
     def get(job_id: str) -> Deferred[Job | None]:
         """All about one job, history included."""
 
-    def page(selection: Selection, limit: int, after: int = 0) -> Deferred[Sequence[Listed]]:
-        """Up to C{limit} jobs with a C{seq} above C{after}, ascending.  Cost does not grow with the number of jobs stored."""
+    def page(selection: Selection, limit: int, after: Place | None = None) -> Deferred[Page[Listed]]:
+        """
+        Up to C{limit} jobs.
+
+        Cost does not grow with the number of jobs stored: where many do not fit, a page ends early, and may even be empty,
+        though there is a next one.
+        """
+
+    def jobs(selection: Selection, limit: int, after: Place | None = None, history: bool = False) -> Deferred[Page[Job]]:
+        """The same with all about each job; with its history only if that is asked for."""
 
     def counts() -> Deferred[Mapping[JobState, int]]:
-        """How many jobs are in each state."""
+        """How many jobs are in each state.  They are kept, not counted."""
+
+    def version(job_id: str | None = None) -> str | None:
+        """
+        Names what a job is now, or what all of them are; no I/O.
+
+        @return: while it is the same before a reading and after it, and whenever it is the same again, the reading gives the
+            same; L{None} while something is being changed.  An unknown job may have a version.
+        """
 
     def live(after: int, limit: int) -> Deferred[Sequence[Job]]:
         """Jobs that are not in a final state, ascending by C{seq}, without their history."""

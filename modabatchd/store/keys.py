@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
@@ -14,6 +15,7 @@ from modabatchd.store.calls import Read, Write
 from modabatchd.store.rows import new_key
 from modabatchd.store.schema import keys
 from modabatchd.store.statements import ADD_KEYS
+from modabatchd.store.versions import NOTHING
 
 _THIS: Final = (keys.c.scope == bindparam("of"), keys.c.name == bindparam("named"))
 _FIND: Final = select(
@@ -32,7 +34,7 @@ class SQLKeys:
     """See L{IKeys}."""
 
     def __init__(self, write: Write, read: Read) -> None:
-        self._write = write
+        self._write = partial(write, touched=NOTHING)
         self._read = read
 
     def find(self, scope: str, name: str) -> Deferred[tuple[Key, Answered | None] | None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +35,7 @@ JOB: Final = (
 CHANGE: Final = (changes.c.state, changes.c.at, changes.c.reason)
 
 #: The columns that L{listed} reads, in its order.
-LISTED: Final = (jobs.c.seq, jobs.c.id, jobs.c.state, jobs.c.name, jobs.c.tally)
+LISTED: Final = (jobs.c.seq, jobs.c.id, jobs.c.state, jobs.c.name, jobs.c.tally, jobs.c.settled)
 
 #: The columns that L{delivery} reads, in its order.
 DELIVERY: Final = (messages.c.id, jobs.c.id, messages.c.url, messages.c.body, messages.c.created, messages.c.attempts)
@@ -50,8 +52,8 @@ def encode(value: msgspec.Struct) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def new_job(request: JobRequest) -> Row:
-    """The row of a job that the queue does not have yet."""
+def new_job(request: JobRequest, submitted: float) -> Row:
+    """The row of a job that the queue does not have yet.  @param submitted: its place in time, see the schema."""
     tally = _first_tally(request)
     return {
         "id": request.id,
@@ -59,6 +61,7 @@ def new_job(request: JobRequest) -> Row:
         "state": JobState.IDLE.value,
         "request": encode(request),
         "tally": None if tally is None else encode(tally),
+        "submitted": submitted,
     }
 
 
@@ -123,10 +126,21 @@ def history(rows: Iterable[Sequence[Any]]) -> tuple[StateChange, ...]:
     return tuple(StateChange(_STATES[state], at, reason) for state, at, reason in rows)
 
 
+def histories(rows: Iterable[Sequence[Any]]) -> dict[int, tuple[StateChange, ...]]:
+    """The histories of several jobs, by their C{seq}; rows of a job's number and L{CHANGE}, a job's one after the other."""
+    return {seq: history(row[1:] for row in rows) for seq, rows in groupby(rows, itemgetter(0))}
+
+
+def counts(rows: Iterable[Sequence[Any]]) -> dict[JobState, int]:
+    """The numbers of jobs by state, in the order of the states."""
+    known = {state: number for state, number in rows}  # noqa: C416 - rows are not tuples
+    return {state: known.get(state.value, 0) for state in JobState}
+
+
 def listed(row: Sequence[Any]) -> Listed:
     """The line of a list of a row of L{LISTED}."""
-    seq, id, state, name, counted = row
-    return Listed(seq, id, _STATES[state], name, tally(counted))
+    seq, id, state, name, counted, settled = row
+    return Listed(seq, id, _STATES[state], name, tally(counted), settled)
 
 
 def delivery(row: Sequence[Any]) -> Delivery:

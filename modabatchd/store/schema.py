@@ -61,12 +61,18 @@ jobs: Final = Table(
     Column("sighting", Text),
     # Of the tasks of an array, as JSON: kept, not counted.
     Column("tally", Text),
+    # Never less than that of the job before, so that a time is a place in the order of C{seq}.
+    Column("submitted", Double),
     sqlite_autoincrement=True,
 )
 Index(None, jobs.c.state, jobs.c.seq)
 Index(None, jobs.c.name, jobs.c.state, jobs.c.seq)
 _OVER: Final = jobs.c.settled.is_not(None)
-Index(None, jobs.c.settled, postgresql_where=_OVER, sqlite_where=_OVER)
+Index(None, jobs.c.settled, jobs.c.seq, postgresql_where=_OVER, sqlite_where=_OVER)
+Index(None, jobs.c.submitted, jobs.c.seq)
+
+#: How many jobs are in each state: a row for every state.
+counts: Final = Table("counts", METADATA, Column("state", Text, primary_key=True), Column("jobs", BigInteger, nullable=False))
 
 #: See Note [Labels know their job's state].
 labels: Final = Table(

@@ -11,10 +11,13 @@ told so.
 
 from __future__ import annotations
 
+import math
+import secrets
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -31,14 +34,17 @@ from modabatchd.gathering import Gathering
 from modabatchd.idempotency import Key
 from modabatchd.notifications.message import Delivery
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Task
-from modabatchd.store import rows, rows_tasks, statements, statements_tasks
+from modabatchd.store import rows, rows_tasks, statements, statements_lists, statements_tasks
 from modabatchd.store.calls import Calls
 from modabatchd.store.connecting import read_url, soon, to_read, to_write
 from modabatchd.store.failures import meaning, unclaimed
-from modabatchd.store.interfaces import IStore, Listed, Progress, Selection
+from modabatchd.store.glancing import Glances
+from modabatchd.store.interfaces import IStore, Listed, Page, Place, Progress, Selection
 from modabatchd.store.lines import Lines
+from modabatchd.store.lists import Lists
 from modabatchd.store.pages import Pages
 from modabatchd.store.steps import Standing, plan
+from modabatchd.store.versions import NOTHING, Touched, Versions
 from modabatchd.workers import IWorkers
 
 R = TypeVar("R")
@@ -73,6 +79,7 @@ class SQLStore(Service):
         readers: IWorkers,
         clock: IReactorTime | None = None,
         allowed: Callable[[], bool] = lambda: True,
+        glances: Glances | None = None,
     ) -> None:
         """
         @param url: of a database that L{modabatchd.store.preparing.prepare} has seen.
@@ -81,6 +88,7 @@ class SQLStore(Service):
         @param readers: a few threads, ten at most.
         @param clock: for deadlines; L{None} waits as long as it takes.
         @param allowed: whether the database is ours now, so that writes may be made; L{modabatchd.store.claiming.Claim.held}.
+        @param glances: reads a few rows without a thread; closed at the end.
         """
         self.setName("store")
         self.instance = instance
@@ -90,10 +98,15 @@ class SQLStore(Service):
         self._clock = clock
         self._allowed = allowed
         self._pages = Pages()
-        self._writes = Calls(clock, "writing", writer, Lines(self._writing).cut, self._pages.forget)
+        self._versions = Versions(secrets.token_hex(6))
+        self._glances = glances
+        self._lists = Lists(self.read, self._glance)
+        self._writes = Calls(clock, "writing", writer, Lines(self._writing).cut)
         self._reads = Calls(clock, "reading", readers, Lines(self._reading).cut)
-        self._adding = Gathering(self._rounds(_add_all, self._writing), _TOGETHER, hopeless=_is_away)
-        self._binding = Gathering(self._rounds(_bind_all, soon(self._writing)), _TOGETHER, hopeless=_is_away)
+        adding = self._rounds(_add_all, self._writing, lambda together: [request.id for request in together[0]])
+        binding = self._rounds(_bind_all, soon(self._writing), lambda number: number[:1])
+        self._adding = Gathering(adding, _TOGETHER, hopeless=_is_away)
+        self._binding = Gathering(binding, _TOGETHER, hopeless=_is_away)
 
     def hurry(self) -> None:
         """
@@ -115,7 +128,7 @@ class SQLStore(Service):
 
     def remember_schedd(self, name: str) -> Deferred[str]:
         """See L{IStore.remember_schedd}."""
-        return self.write(_remember_schedd, name)
+        return self.write(_remember_schedd, name, touched=NOTHING)
 
     def add(self, requests: Sequence[JobRequest], keys: Sequence[Key] = ()) -> Deferred[Sequence[Job]]:
         """See L{IStore.add}."""
@@ -127,24 +140,31 @@ class SQLStore(Service):
 
     def get(self, job_id: str) -> Deferred[Job | None]:
         """See L{IStore.get}."""
-        return self.read(_job, statements.GET, id=job_id)
+        return self._glance(_job, statements.GET, id=job_id)
 
-    def page(self, selection: Selection, limit: int, after: int = 0) -> Deferred[Sequence[Listed]]:
+    def page(self, selection: Selection, limit: int, after: Place | None = None) -> Deferred[Page[Listed]]:
         """See L{IStore.page} and Note [Pages that are remembered] in L{modabatchd.store.pages}."""
-        key, generation = (selection, limit, after), self._pages.generation
-        if (known := self._pages.get(key)) is not None:
+        key, version = (selection, limit, after), self.version()
+        if (known := self._pages.get(key, version)) is not None:
             return succeed(known)
-        conditions = statements.conditions(selection)
-        found = self.read(_each(rows.listed), statements.page(selection), limit=limit, after=after, **conditions)
-        return found.addCallback(lambda page: self._pages.remember(key, page, generation))
+        found = self._lists.page(selection, limit, after)
+        return found.addCallback(lambda page: self._pages.remember(key, page, version) if self.version() == version else page)
+
+    def jobs(self, selection: Selection, limit: int, after: Place | None = None, history: bool = False) -> Deferred[Page[Job]]:
+        """See L{IStore.jobs}."""
+        return self._lists.jobs(selection, limit, after, history)
 
     def counts(self) -> Deferred[Mapping[JobState, int]]:
         """See L{IStore.counts}."""
-        return self.read(_counts, statements.COUNTS)
+        return self._glance(rows.counts, statements.COUNTS)
+
+    def version(self, job_id: str | None = None) -> str | None:
+        """See L{IStore.version}."""
+        return self._versions.version(job_id)
 
     def live(self, after: int, limit: int) -> Deferred[Sequence[Job]]:
         """See L{IStore.live}."""
-        return self.read(_each(rows.job), statements.LIVE, after=after, limit=limit)
+        return self.read(_each(rows.job), statements_lists.LIVE, **statements_lists.live(after, limit))
 
     def tasks(self, job_id: str, states: Collection[JobState], limit: int, after: int = -1) -> Deferred[Sequence[Task]]:
         """See L{IStore.tasks}."""
@@ -162,7 +182,7 @@ class SQLStore(Service):
 
     def advance(self, steps: Sequence[Progress], until: str | None = None) -> Deferred[Collection[str]]:
         """See L{IStore.advance}."""
-        return self.write(_advance, steps, until)
+        return self.write(_advance, steps, until, touched={step.job_id for step in steps})
 
     def expired(self, before: float, limit: int) -> Deferred[Sequence[str]]:
         """See L{IStore.expired}."""
@@ -170,7 +190,7 @@ class SQLStore(Service):
 
     def forget(self, job_ids: Collection[str]) -> Deferred[None]:
         """See L{IStore.forget}."""
-        return self.write(_forget, job_ids)
+        return self.write(_forget, job_ids, touched=job_ids)
 
     def due(self, now: float, limit: int) -> Deferred[Sequence[Delivery]]:
         """See L{IStore.due}."""
@@ -178,18 +198,23 @@ class SQLStore(Service):
 
     def delivered(self, message_id: str, at: float) -> Deferred[None]:
         """See L{IStore.delivered}."""
-        return self.write(_execute, statements.DELIVERED, {"message_id": message_id, "time": at})
+        values = {"message_id": message_id, "time": at}
+        return self.write(_execute, statements.DELIVERED, values, touched=NOTHING)
 
     def postpone(self, message_id: str, until: float, problem: str) -> Deferred[None]:
         """See L{IStore.postpone}."""
-        return self.write(_execute, statements.POSTPONE, {"message_id": message_id, "time": until, "why": problem})
+        values = {"message_id": message_id, "time": until, "why": problem}
+        return self.write(_execute, statements.POSTPONE, values, touched=NOTHING)
 
     def abandon(self, message_id: str, at: float, problem: str) -> Deferred[None]:
         """See L{IStore.abandon}."""
-        return self.write(_execute, statements.ABANDON, {"message_id": message_id, "time": at, "why": problem})
+        values = {"message_id": message_id, "time": at, "why": problem}
+        return self.write(_execute, statements.ABANDON, values, touched=NOTHING)
 
     async def _close(self) -> None:
         self.hurry()
+        if self._glances is not None:
+            self._glances.close()
         idle = gatherResults([self._writes.idle(), self._reads.idle()], consumeErrors=True)
         if self._clock is not None:
             idle.addTimeout(_LAST_WAIT, self._clock)
@@ -199,17 +224,41 @@ class SQLStore(Service):
             with suppress(StoreAway):
                 await closed
 
-    def write(self, work: Callable[..., R], *args: Any) -> Deferred[R]:
-        """Have C{work} called with a connection, and C{args}, in a transaction.  For what else this package stores."""
-        return self._writes.run(self._in_transaction, self._writing, work, *args)
+    def write(self, work: Callable[..., R], *args: Any, touched: Touched = None) -> Deferred[R]:
+        """
+        Have C{work} called with a connection, and C{args}, in a transaction.  For what else this package stores.
+
+        @param touched: see Note [Versions] in L{modabatchd.store.versions}.
+        """
+        return self._touch(touched, self._in_transaction, self._writing, work, *args)
 
     def read(self, convert: Callable[[Sequence[Row[Any]]], R], statement: Executable, **values: Any) -> Deferred[R]:
         """What C{convert} makes of the rows of a statement.  For what else this package stores."""
         return self._reads.run(self._fetch, convert, statement, values)
 
-    def _rounds(self, work: Rounds[T, R], engine: Engine) -> Callable[[Sequence[T]], Deferred[Sequence[Any]]]:
-        """Have C{work} done for all that waits, in one transaction.  See Note [One of many]."""
-        return lambda things: self._writes.run(self._in_few_transactions, engine, work, things)
+    def _touch(self, touched: Touched, work: Callable[..., R], *args: Any) -> Deferred[R]:
+        self._versions.begin(touched)
+        return self._writes.run(work, *args, ended=lambda: self._versions.end(touched))
+
+    def _glance(self, convert: Callable[[Sequence[Any]], R], statement: Executable, **values: Any) -> Deferred[R]:
+        """The same for a few rows, on this thread if that is possible now.  See L{modabatchd.store.glancing}."""
+        found = None if self._glances is None or self._reads.hurried else self._glances.fetch(statement, values)
+        return self.read(convert, statement, **values) if found is None else succeed(convert(found))
+
+    def _rounds(
+        self, work: Rounds[T, R], engine: Engine, named: Callable[[T], Iterable[str]]
+    ) -> Callable[[Sequence[T]], Deferred[Sequence[Any]]]:
+        """
+        Have C{work} done for all that waits, in one transaction.  See Note [One of many].
+
+        @param named: which jobs a thing touches.
+        """
+
+        def write(things: Sequence[T]) -> Deferred[Sequence[Any]]:
+            touched = [job_id for thing in things for job_id in named(thing)]
+            return self._touch(touched, self._in_few_transactions, engine, work, things)
+
+        return write
 
     def _in_few_transactions(self, engine: Engine, work: Rounds[T, R], things: Sequence[T]) -> Sequence[Any]:
         try:
@@ -275,15 +324,22 @@ def _bind_all(connection: Connection, numbers: Sequence[tuple[str, BackendId]]) 
 def _add(connection: Connection, requests: Sequence[JobRequest], keys: Sequence[Key]) -> Sequence[Job]:
     if not requests:
         return []
-    seqs = connection.execute(statements.ADD_JOBS, [rows.new_job(request) for request in requests]).scalars().all()
+    seqs = connection.execute(statements.ADD_JOBS, _new_jobs(requests, connection.scalar(statements.LATEST))).scalars().all()
     added = [rows.added(seq, request) for seq, request in zip(seqs, requests, strict=True)]
     _execute(
         connection, statements_tasks.ADD_TASKS, [row for job in added for row in rows_tasks.new_tasks(job.seq, job.request)]
     )
+    _count(connection, {JobState.IDLE: len(added)})
     _execute(connection, statements.ADD_LABELS, [row for job in added for row in rows.new_labels(job)])
     _execute(connection, statements.ADD_CHANGES, [rows.new_change(job.seq, *job.history) for job in added])
     _execute(connection, statements.ADD_KEYS, [rows.new_key(key) for key in keys])
     return added
+
+
+def _new_jobs(requests: Sequence[JobRequest], latest: float | None) -> Sequence[rows.Row]:
+    first = -math.inf if latest is None else latest
+    times = accumulate((request.submitted for request in requests), max, initial=first)
+    return [rows.new_job(request, time) for request, time in zip(requests, islice(times, 1, None), strict=True)]
 
 
 def _advance(connection: Connection, steps: Sequence[Progress], until: str | None) -> Collection[str]:
@@ -296,6 +352,7 @@ def _advance(connection: Connection, steps: Sequence[Progress], until: str | Non
     _execute(connection, statements.RELABEL, writes.labels)
     _execute(connection, statements.ADD_CHANGES, writes.changes)
     _execute(connection, statements.ADD_MESSAGES, writes.messages)
+    _count(connection, writes.counts)
     return writes.over
 
 
@@ -325,7 +382,12 @@ def _states(connection: Connection, seq: int, indices: Collection[int]) -> dict[
 
 def _forget(connection: Connection, job_ids: Collection[str]) -> None:
     for ids in _portions(job_ids):
-        connection.execute(statements.FORGET, {"ids": ids})
+        gone = Counter(connection.execute(statements.FORGET, {"ids": ids}).scalars())
+        _count(connection, {JobState(state): -number for state, number in gone.items()})
+
+
+def _count(connection: Connection, growth: Mapping[JobState, int]) -> None:
+    _execute(connection, statements.COUNT, [{"of": state.value, "more": more} for state, more in growth.items() if more])
 
 
 def _remember_schedd(connection: Connection, name: str) -> str:
@@ -355,10 +417,6 @@ def _each(convert: Callable[[Row[Any]], R]) -> Callable[[Sequence[Row[Any]]], Se
 
 def _only(found: Sequence[Row[Any]]) -> Any:
     return found[0][0]
-
-
-def _counts(found: Sequence[Any]) -> Mapping[JobState, int]:
-    return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in found}
 
 
 def _first(row: Row[Any]) -> str:

@@ -1,29 +1,15 @@
-"""
-The statements, each built once.
-
-Note [A range for each state]
-=============================
-A list is a range of an index, in the order of C{seq}: it ends after C{limit} rows, however many there are.  That works only
-for one state at a time, because an index on state and C{seq} has the rows of two states one after the other.  So a list of
-several states is the union of as many ranges, each cut off at C{limit}, sorted and cut off again; and a list by name or
-label that does not care for the state is one of all states.  Only a name together with a label walks all jobs of the name.
-"""
+"""The statements, each built once, but for those of lists."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Select, bindparam, delete, exists, func, insert, or_, select, union_all, update
-from sqlalchemy.sql.selectable import Subquery
+from sqlalchemy import Column, ColumnElement, bindparam, delete, exists, func, insert, or_, select, update
 
 from modabatchd.queue.job import JobState
-from modabatchd.store.interfaces import Selection
-from modabatchd.store.rows import CHANGE, DELIVERY, JOB, LISTED
-from modabatchd.store.schema import changes, installation, jobs, keys, labels, messages
+from modabatchd.store.rows import CHANGE, DELIVERY, JOB
+from modabatchd.store.schema import changes, counts, installation, jobs, keys, labels, messages
 
-_AFTER: Final[ColumnElement[Any]] = bindparam("after")
 _LIMIT: Final[ColumnElement[Any]] = bindparam("limit")
 
 
@@ -47,6 +33,19 @@ BIND: Final = (
 GET: Final = (
     select(*JOB, *CHANGE).join(changes, changes.c.job == jobs.c.seq).where(jobs.c.id == bindparam("id")).order_by(changes.c.seq)
 )
+
+#: The histories of several jobs, one after the other.
+HISTORIES: Final = (
+    select(changes.c.job, *CHANGE)
+    .where(changes.c.job.in_(bindparam("jobs", expanding=True)))
+    .order_by(changes.c.job, changes.c.seq)
+)
+
+COUNTS: Final = select(counts.c.state, counts.c.jobs)
+COUNT: Final = update(counts).where(counts.c.state == bindparam("of")).values(jobs=counts.c.jobs + bindparam("more"))
+
+#: The latest time of submission that there is; see the schema.
+LATEST: Final = select(func.max(jobs.c.submitted))
 
 STANDINGS: Final = (
     select(jobs.c.id, jobs.c.seq, jobs.c.state, jobs.c.tally)
@@ -77,7 +76,7 @@ EXPIRED: Final = (
     .order_by(jobs.c.settled)
     .limit(_LIMIT)
 )
-FORGET: Final = delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+FORGET: Final = delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True))).returning(jobs.c.state)
 
 DUE: Final = (
     select(*DELIVERY)
@@ -95,7 +94,6 @@ DELIVERED: Final = _TRIED.values(due=None, delivered=bindparam("time"))
 POSTPONE: Final = _TRIED.values(due=bindparam("time"), problem=bindparam("why"))
 ABANDON: Final = _TRIED.values(due=None, abandoned=bindparam("time"), problem=bindparam("why"))
 
-COUNTS: Final = select(jobs.c.state, func.count()).group_by(jobs.c.state)
 
 #: Whether there are jobs that are not over.
 ALIVE: Final = exists().where(jobs.c.state.in_([state.value for state in JobState if not state.final]))
@@ -109,68 +107,3 @@ REMEMBER_NEWS: Final = update(installation).values(news=bindparam("until"))
 REMEMBER_SCHEDD: Final = (
     update(installation).where(or_(installation.c.schedd.is_(None), ~ALIVE)).values(schedd=bindparam("name"))
 )
-
-
-def page(selection: Selection) -> Select[Any]:
-    """
-    The list that a selection shows; its parameters are C{after}, C{limit}, and those of L{conditions}.
-
-    See Note [A range for each state].
-    """
-    states = frozenset(selection.states) or frozenset(JobState)
-    label = selection.label
-    return _page(states, selection.name is not None, label is not None, label is not None and label[1] is not None)
-
-
-def conditions(selection: Selection) -> dict[str, Any]:
-    """The parameters of L{page} that the selection gives."""
-    key, value = selection.label or (None, None)
-    given = {"name": selection.name, "key": key, "value": value}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-@lru_cache
-def _page(states: frozenset[JobState], named: bool, labelled: bool, valued: bool) -> Select[Any]:
-    if named:
-        ranges = [_by_name(state, labelled, valued) for state in sorted(states)]
-    elif labelled:
-        ranges = [_by_label(state, valued) for state in sorted(states)]
-    elif len(states) == len(JobState):
-        return select(*LISTED).where(jobs.c.seq > _AFTER).order_by(jobs.c.seq).limit(_LIMIT)
-    else:
-        ranges = [_by_state(state) for state in sorted(states)]
-    return _within(LISTED, ranges)
-
-
-def _by_state(state: JobState) -> Select[Any]:
-    return _cut(jobs.c.seq).where(jobs.c.state == state.value)
-
-
-def _by_name(state: JobState, labelled: bool, valued: bool) -> Select[Any]:
-    named = _by_state(state).where(jobs.c.name == bindparam("name"))
-    if not labelled:
-        return named
-    # The value, not EXISTS: PostgreSQL would turn that round, and look through all jobs that have the label.
-    value = select(labels.c.value).where(labels.c.job == jobs.c.seq, labels.c.key == bindparam("key")).scalar_subquery()
-    return named.where(value == bindparam("value") if valued else value.is_not(None))
-
-
-def _by_label(state: JobState, valued: bool) -> Select[Any]:
-    labelled = _cut(labels.c.job).where(labels.c.state == state.value, labels.c.key == bindparam("key"))
-    return labelled.where(labels.c.value == bindparam("value")) if valued else labelled
-
-
-def _cut(seq: ColumnElement[int]) -> Select[Any]:
-    return select(seq.label("seq")).where(seq > _AFTER).order_by(seq).limit(_LIMIT)
-
-
-def _within(columns: Iterable[ColumnElement[Any]], ranges: list[Select[Any]]) -> Select[Any]:
-    """The jobs of the first C{limit} numbers of several ranges."""
-    found: Subquery = ranges[0].subquery()
-    if len(ranges) > 1:
-        together = union_all(*(select(part.subquery().c.seq) for part in ranges)).subquery()
-        found = select(together.c.seq).order_by(together.c.seq).limit(_LIMIT).subquery()
-    return select(*columns).join(found, found.c.seq == jobs.c.seq).order_by(jobs.c.seq)
-
-
-LIVE: Final = _within(JOB, [_by_state(state) for state in JobState if not state.final])

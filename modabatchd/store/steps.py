@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -38,6 +39,7 @@ class Writes(msgspec.Struct, frozen=True):
     @ivar tasks: new values for a task each.
     @ivar closings: arrays whose tasks that are not over go to a state.
     @ivar over: the ids of the arrays of which all tasks are over, and which are not final yet.
+    @ivar counts: by how much the number of jobs in a state grows.
     """
 
     jobs: list[Row] = []
@@ -47,6 +49,7 @@ class Writes(msgspec.Struct, frozen=True):
     tasks: list[Row] = []
     closings: list[Row] = []
     over: list[str] = []
+    counts: Counter[JobState] = msgspec.field(default_factory=Counter)
 
 
 def plan(steps: Iterable[Progress], standings: Mapping[str, Standing]) -> Writes:
@@ -83,7 +86,7 @@ def _write_tasks(writes: Writes, job_id: str, steps: list[Progress], standing: S
     after = Standing(standing.seq, state, planned.tally)
     writes.jobs.append({**_values(standing.seq, standing.state, state), "tally": encode(planned.tally)})
     if state is not standing.state:
-        _enter(writes, standing.seq, StateChange(state, planned.last.at, planned.last.reason))
+        _enter(writes, standing, StateChange(state, planned.last.at, planned.last.reason))
     return after
 
 
@@ -93,7 +96,7 @@ def _write(writes: Writes, step: Progress, standing: Standing) -> Standing:
     if changed or step.sighting is not None:
         writes.jobs.append(_job(step, standing))
     if changed:
-        _enter(writes, standing.seq, StateChange(step.state, step.at, step.reason))
+        _enter(writes, standing, StateChange(step.state, step.at, step.reason))
     if tally is not None and step.state.final and not is_over(tally):
         tally = closed(tally, step.state)
         writes.closings.append({"job_seq": standing.seq, "to": step.state.value})
@@ -103,9 +106,10 @@ def _write(writes: Writes, step: Progress, standing: Standing) -> Standing:
     return Standing(standing.seq, step.state, tally)
 
 
-def _enter(writes: Writes, seq: int, change: StateChange) -> None:
-    writes.labels.append({"job_seq": seq, "to": change.state.value})
-    writes.changes.append(new_change(seq, change))
+def _enter(writes: Writes, standing: Standing, change: StateChange) -> None:
+    writes.counts.update({standing.state: -1, change.state: 1})
+    writes.labels.append({"job_seq": standing.seq, "to": change.state.value})
+    writes.changes.append(new_change(standing.seq, change))
 
 
 def _job(step: Progress, standing: Standing) -> Row:

@@ -96,7 +96,7 @@ class OutboxContract:
         for _ in range(2):
             now(store.forget([gone]))
             assert now(store.get(gone)) is None
-            assert page(store) == page(store, name="n") == page(store, label=("k", "v")) == [kept]
+            assert page(store) == page(store, name="n") == page(store, labels=(("k", "v"),)) == [kept]
             assert now(store.due(1e9, 9)) == [Delivery(message, 0)]
         assert get(store, kept) == before
 

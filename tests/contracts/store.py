@@ -17,11 +17,12 @@ from zope.interface.verify import verifyObject
 
 from modabatchd.notifications.message import Delivery
 from modabatchd.queue.job import FINAL, BackendId, Job, JobRequest, JobState, Sighting, StateChange
-from modabatchd.store.interfaces import IStore, Listed, Progress, Selection
+from modabatchd.store.interfaces import IStore, Listed, Page, Progress, Selection, Span
+from modabatchd.store.statements_lists import EXAMINED
 from tests.contracts.outbox import OutboxContract
 from tests.contracts.tasks import TasksContract
 from tests.deferreds import now
-from tests.store.values import REQUESTS, SIGHTINGS, TEXT, a_message, a_request, a_sighting, add, end, get, ids, page, step
+from tests.store.values import REQUESTS, SIGHTINGS, TEXT, a_message, a_request, a_sighting, add, end, get, page, pages, step
 
 
 class StoreContract(OutboxContract, TasksContract):
@@ -31,13 +32,6 @@ class StoreContract(OutboxContract, TasksContract):
         assert verifyObject(IStore, store)
         assert verifyObject(IService, store)
         assert str(uuid.UUID(store.instance)) == store.instance
-
-    def test_counts(self, store: IStore) -> None:
-        assert set(now(store.counts()).values()) == {0}
-        add(store)
-        step(store, *add(store), JobState.HELD)
-        counts = now(store.counts())
-        assert (counts[JobState.IDLE], counts[JobState.HELD], sum(counts.values())) == (1, 1, 2)
 
     def test_news(self, store: IStore, reopen: Callable[[], IStore]) -> None:
         assert now(store.news_until()) == ""
@@ -107,7 +101,7 @@ class StoreContract(OutboxContract, TasksContract):
             assert (job.request, job.sighting, job.backend_id) == (request, seen, seen.backend_id)
             assert job.history[-1] == StateChange(JobState.RUNNING, 9.5, reason)
             for key, value in request.labels.items():
-                assert page(store, label=(key, value), name=request.name) == [request.id]
+                assert page(store, labels=((key, value),), name=request.name) == [request.id]
             now(store.forget([request.id]))
 
         check()
@@ -135,15 +129,14 @@ class StoreContract(OutboxContract, TasksContract):
 
     def test_listed(self, store: IStore) -> None:
         [job] = now(store.add([a_request(name="n")]))
-        assert now(store.page(Selection(), 10)) == [Listed(job.seq, job.request.id, JobState.IDLE, "n")]
+        assert now(store.page(Selection(), 10)) == Page([Listed(job.seq, job.request.id, JobState.IDLE, "n")])
+        end(store, job.request.id, 4.5)
+        assert now(store.page(Selection(), 10)) == Page([Listed(job.seq, job.request.id, JobState.COMPLETED, "n", None, 4.5)])
 
     def test_pages(self, store: IStore) -> None:
         everything = add(store, 10)
-        seen, after = [], 0
-        while lines := now(store.page(Selection(), 3, after)):
-            assert len(lines) <= 3
-            seen, after = seen + ids(lines), lines[-1].seq
-        assert seen == everything
+        assert pages(store, 3) == pages(store, 10) == everything
+        assert pages(store, 3, newest=True) == everything[::-1]
 
     @pytest.mark.parametrize(
         ("selection", "expected"),
@@ -159,19 +152,37 @@ class StoreContract(OutboxContract, TasksContract):
             ({"name": "X"}, ""),
             ({"name": ""}, "d"),
             ({"name": "nobody's"}, ""),
-            ({"label": ("team", "red")}, "abf"),
-            ({"label": ("team", "")}, "d"),
-            ({"label": ("team", None)}, "abcdf"),
-            ({"label": ("red", "team")}, ""),
-            ({"label": ("odd", None)}, "ac"),
-            ({"label": ("odd", "no")}, ""),
+            ({"labels": (("team", "red"),)}, "abf"),
+            ({"labels": (("team", ""),)}, "d"),
+            ({"labels": (("team", None),)}, "abcdf"),
+            ({"labels": (("red", "team"),)}, ""),
+            ({"labels": (("odd", None),)}, "ac"),
+            ({"labels": (("odd", "no"),)}, ""),
             ({"name": "x", "states": (JobState.IDLE,)}, "ae"),
-            ({"name": "x", "label": ("team", "red")}, "af"),
-            ({"name": "x", "label": ("team", None)}, "acf"),
-            ({"states": (JobState.IDLE,), "label": ("team", "red")}, "ab"),
-            ({"states": (JobState.IDLE, JobState.HELD), "label": ("team", None)}, "abcd"),
-            ({"states": (JobState.COMPLETED, JobState.HELD), "name": "x", "label": ("team", "red")}, "f"),
-            ({"states": (JobState.COMPLETED, JobState.HELD), "name": "x", "label": ("team", None)}, "cf"),
+            ({"name": "x", "labels": (("team", "red"),)}, "af"),
+            ({"name": "x", "labels": (("team", None),)}, "acf"),
+            ({"states": (JobState.IDLE,), "labels": (("team", "red"),)}, "ab"),
+            ({"states": (JobState.IDLE, JobState.HELD), "labels": (("team", None),)}, "abcd"),
+            ({"states": (JobState.COMPLETED, JobState.HELD), "name": "x", "labels": (("team", "red"),)}, "f"),
+            ({"states": (JobState.COMPLETED, JobState.HELD), "name": "x", "labels": (("team", None),)}, "cf"),
+            ({"labels": (("odd", None), ("team", "red"))}, "a"),
+            ({"labels": (("team", None), ("odd", None)), "states": (JobState.HELD,)}, "c"),
+            ({"labels": (("team", "red"), ("team", "blue"))}, ""),
+            ({"prefix": "x"}, "acef"),
+            ({"prefix": ""}, "abcdef"),
+            ({"prefix": "xx"}, ""),
+            ({"prefix": "y", "labels": (("team", "red"),)}, "b"),
+            ({"submitted": Span(13.0)}, "def"),
+            ({"submitted": Span(None, 13.0)}, "abc"),
+            ({"submitted": Span(11.0, 13.0)}, "bc"),
+            ({"submitted": Span(11.0, 15.0), "states": (JobState.IDLE,)}, "bde"),
+            ({"submitted": Span(99.0)}, ""),
+            ({"submitted": Span(12.0), "name": "x"}, "cef"),
+            ({"submitted": Span(None, 12.0), "labels": (("team", "red"),)}, "ab"),
+            ({"ended": Span(3.0)}, "f"),
+            ({"ended": Span(None, 3.0)}, ""),
+            ({"ended": Span(0.0, 3.5), "name": "x", "states": (JobState.COMPLETED,), "submitted": Span(14.5, 16.0)}, "f"),
+            ({"ended": Span(0.0), "labels": (("team", "blue"),)}, ""),
         ],
     )
     def test_filters(self, store: IStore, selection: dict[str, object], expected: str) -> None:
@@ -183,24 +194,103 @@ class StoreContract(OutboxContract, TasksContract):
             "e": {"name": "x"},
             "f": {"name": "x", "labels": {"team": "red"}},
         }
-        letters = {add(store, **those)[0]: letter for letter, those in fields.items()}
+        letters = {add(store, submitted=time, **those)[0]: letter for time, (letter, those) in enumerate(fields.items(), 10)}
         numbers = {letter: job_id for job_id, letter in letters.items()}
         step(store, numbers["c"], JobState.HELD)
         end(store, numbers["f"])
         assert "".join(letters[job_id] for job_id in page(store, **selection)) == expected
+        assert "".join(letters[job_id] for job_id in pages(store, 2, newest=True, **selection)) == expected[::-1]
+        whole = now(store.jobs(Selection(**selection), 100, history=True))
+        assert list(whole.jobs) == [get(store, numbers[letter]) for letter in expected]
         # The same one by one, in spite of jobs that come and go.
-        seen, after = "", 0
-        while lines := now(store.page(Selection(**selection), 1, after)):
-            seen, after = seen + letters.get(lines[0].id, ""), lines[0].seq
-            now(store.forget([lines[0].id, *add(store)]))
+        seen, page_ = "", now(store.page(Selection(**selection), 1))
+        while page_.jobs:
+            seen += letters.get(page_.jobs[0].id, "")
+            now(store.forget([page_.jobs[0].id, *add(store)]))
+            if page_.next is None:
+                break
+            page_ = now(store.page(Selection(**selection), 1, page_.next))
         assert seen == expected
 
     def test_cursor_stays_while_jobs_come(self, store: IStore) -> None:
         first = add(store, 4, name="n")
-        [*_, last] = now(store.page(Selection(name="n"), 2))
+        following = now(store.page(Selection(name="n"), 2)).next
         now(store.forget(first[:2]))
         later = add(store, 2, name="n")
-        assert page(store, after=last.seq, name="n") == [*first[2:], *later]
+        assert page(store, after=following, name="n") == [*first[2:], *later]
+
+    def test_ends_have_an_order_of_their_own(self, store: IStore) -> None:
+        everything = add(store, 6, name="n")
+        for job_id, at in zip(everything, (5.0, 3.0, 4.0, 3.0, 3.0), strict=False):
+            end(store, job_id, at)
+        ended = [everything[number] for number in (1, 3, 4, 2, 0)]
+        for more in ({}, {"name": "n"}):
+            for limit in (1, 2, 100):
+                assert pages(store, limit, ended=Span(3.0), **more) == ended
+                assert pages(store, limit, ended=Span(3.0), newest=True, **more) == ended[::-1]
+        assert pages(store, 1, ended=Span(3.5, 5.0)) == [everything[2]]
+
+    def test_times_never_go_back(self, store: IStore) -> None:
+        everything = [add(store, submitted=time)[0] for time in (10.0, 30.0, 20.0, 25.0, 40.0)]
+        assert page(store, submitted=Span(28.0)) == everything[1:]
+        assert page(store, submitted=Span(None, 30.0)) == everything[:1]
+        assert page(store, submitted=Span(30.5)) == everything[4:]
+
+    def test_few_that_fit_among_many(self, store: IStore) -> None:
+        add(store, EXAMINED, name="many")
+        [one] = add(store, name="one")
+        add(store, 10, name="many")
+        first = now(store.page(Selection(prefix="o"), 5))
+        assert (first.jobs, first.next is None) == ([], False)
+        assert pages(store, 5, prefix="o") == pages(store, 5, prefix="o", newest=True) == [one]
+
+    # counts
+
+    def test_counts(self, store: IStore, reopen: Callable[[], IStore]) -> None:
+        def counted() -> dict[JobState, int]:
+            return {state: number for state, number in now(store.counts()).items() if number}
+
+        assert list(now(store.counts())) == list(JobState)
+        assert counted() == {}
+        everything = add(store, 5)
+        for job_id, state in zip(everything, (JobState.RUNNING, JobState.HELD, JobState.RUNNING), strict=False):
+            step(store, job_id, state)
+        step(store, everything[0], JobState.RUNNING)
+        assert counted() == {JobState.IDLE: 2, JobState.RUNNING: 2, JobState.HELD: 1}
+        for state in (JobState.REMOVED, JobState.COMPLETED):
+            end(store, everything[0], state=state)
+        assert counted() == {JobState.IDLE: 2, JobState.RUNNING: 1, JobState.HELD: 1, JobState.REMOVED: 1}
+        with pytest.raises(Exception, match=r"(?i)unique"):
+            now(store.add([a_request(), a_request(id=everything[0])]))
+        now(store.forget([*everything[:2], everything[4], str(uuid.uuid4())]))
+        store = reopen()
+        assert counted() == {JobState.IDLE: 1, JobState.RUNNING: 1}
+
+    # version
+
+    def test_versions(self, store: IStore) -> None:
+        one, other = add(store, 2)
+
+        def versions() -> tuple[str | None, ...]:
+            return store.version(), store.version(one), store.version(other)
+
+        before = versions()
+        assert None not in before
+        message = end(store, one)
+        after = versions()
+        assert None not in after
+        assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, True]
+        now(store.delivered(message.id, 9.0))
+        get(store, one)
+        assert versions() == after
+        now(store.bind(other, BackendId(1)))
+        assert store.version(other) != after[2]
+        now(store.forget([one]))
+        assert store.version(one) != after[1]
+
+    def test_versions_of_another_life(self, store: IStore, reopen: Callable[[], IStore]) -> None:
+        before = store.version()
+        assert reopen().version() != before
 
     def test_seq_is_never_used_again(self, store: IStore, reopen: Callable[[], IStore]) -> None:
         jobs = now(store.add([a_request(), a_request()]))
@@ -311,7 +401,7 @@ class StoreContract(OutboxContract, TasksContract):
             for job_id in everything
         ]
         now(store.advance(steps))
-        assert page(store, 2000, states=(JobState.COMPLETED,), label=("k", "v")) == everything
+        assert page(store, 2000, states=(JobState.COMPLETED,), labels=(("k", "v"),)) == everything
         assert [delivery.message for delivery in now(store.due(1e9, 2000))] == [step.message for step in steps]
         assert now(store.live(0, 10)) == []
 
@@ -339,5 +429,5 @@ class StoreContract(OutboxContract, TasksContract):
         again = reopen()
         assert again.instance == store.instance
         assert [get(again, one), get(again, other)] == before
-        assert page(again, label=("k", "v"), states=(JobState.HELD,)) == [one]
+        assert page(again, labels=(("k", "v"),), states=(JobState.HELD,)) == [one]
         assert now(again.due(10.0, 9)) == [Delivery(message, 1)]

@@ -7,7 +7,7 @@ import pytest
 
 from modabatchd.queue.indices import parse_indices
 from modabatchd.queue.job import BackendId, JobState, Sighting, Tally, Task
-from modabatchd.store.interfaces import IStore, Listed, Progress, Selection
+from modabatchd.store.interfaces import IStore, Listed, Page, Progress, Selection
 from tests.deferreds import now
 from tests.store.values import a_message, a_request, a_sighting, add, get, page, step
 
@@ -40,7 +40,7 @@ class TasksContract:
         [job, other] = now(store.add([request, a_request()]))
         assert (job.tally, other.tally) == (Tally(idle=4), None)
         assert get(store, request.id) == job
-        assert now(store.page(Selection(name="n"), 9)) == [Listed(job.seq, request.id, IDLE, "n", Tally(idle=4))]
+        assert now(store.page(Selection(name="n"), 9)) == Page([Listed(job.seq, request.id, IDLE, "n", Tally(idle=4))])
         assert now(store.tasks(request.id, list(JobState), 9)) == [Task(index=index, state=IDLE) for index in (1, 5, 9, 100)]
         assert now(store.tasks(other.request.id, list(JobState), 9)) == []
 
@@ -57,7 +57,7 @@ class TasksContract:
         assert (job.state, job.previous_state, job.tally) == (RUNNING, IDLE, Tally(idle=3, running=1, held=1))
         assert [change.state for change in job.history] == [IDLE, RUNNING]
         assert job.sighting is None
-        assert page(store, states=(RUNNING,), label=("k", "v")) == [job_id]
+        assert page(store, states=(RUNNING,), labels=(("k", "v"),)) == [job_id]
         assert tasks(store, job_id, IDLE, RUNNING) == [1, 2, 3, 5]
         assert tasks(store, job_id, IDLE, limit=2, after=1) == [3, 5]
         [held] = now(store.tasks(job_id, [JobState.HELD], 9))

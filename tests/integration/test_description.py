@@ -19,7 +19,7 @@ def test_the_service_does_what_its_description_says(tmp_path: Path) -> None:
         operations = [
             result.ok() for result in schemathesis.openapi.from_url(f"{daemon.url}/api/spec.json").get_all_operations()
         ]
-        assert len(operations) == 1 + 9 + 6
+        assert len(operations) == 1 + 10 + 4
         for operation in operations:
             # What a bundle must hold, no schema can say.
             excluded = [positive_data_acceptance] if operation.label == "POST /jobs" else []

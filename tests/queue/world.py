@@ -207,7 +207,7 @@ class World:
         return [delivery.message for delivery in now(self.store.part.due(1e12, 1000))]
 
     def stored(self) -> int:
-        return len(now(self.store.part.page(Selection(), 1000)))
+        return len(now(self.store.part.page(Selection(), 1000)).jobs)
 
     def kept(self) -> set[str]:
         return set(now(self.real_spool.unchanged(1e12)))

@@ -28,12 +28,13 @@ from modabatchd.rest.artifacts import Artifacts
 from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
+from modabatchd.rest.looking import Looking
 from modabatchd.rest.once import Once
 from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
 from modabatchd.rest.tasks import Tasks
 from modabatchd.rest.upload import Upload
-from modabatchd.store.interfaces import Selection
+from modabatchd.store.interfaces import Place, Selection
 from modabatchd.store.keys import SQLKeys
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
@@ -65,13 +66,14 @@ class Service:
         artifacts = Artifacts(self.spool, RunNow())
         once = Once(self.clock, SQLKeys(self.store.write, self.store.read))
         jobs = Jobs(self.store, self.spool, self.submission, control, artifacts, once, lambda asked: self.outlook)
-        resources: list[Any] = [jobs, Tasks(self.store, artifacts, control), Pulse("memory", {})]
+        resources: list[Any] = [Looking(self.store), jobs, Tasks(self.store, artifacts, control), Pulse("memory", {})]
         documentation = Documentation(about for resource in resources for about, _ in operations(resource))
         application = Application(
             [*resources, documentation], ["batch.example.org"], lambda head: Upload(head, self.spool, RunNow()), once
         )
         self.settings = HTTPSettings(max_request_size=100_000)
-        self.client = Client(Site(application.resource(), application.reception, self.settings, self.clock))
+        self.site = Site(application.resource(), application.reception, self.settings, self.clock)
+        self.client = Client(self.site)
 
     def look(self) -> None:
         now(self.rounds.look())
@@ -276,8 +278,8 @@ def test_a_list_that_fails_in_the_middle_does_not_look_complete(service: Service
     now(service.store.add([JobRequest(id=str(UUID(int=number)), submitted=1.0) for number in range(2500)]))
     whole = service.store.page
 
-    def page(selection: Selection, limit: int, after: int = 0) -> Any:
-        return whole(selection, limit, after) if after < 2000 else fail(ZeroDivisionError())
+    def page(selection: Selection, limit: int, after: Place | None = None) -> Any:
+        return whole(selection, limit, after) if after is None or after.seq < 2000 else fail(ZeroDivisionError())
 
     monkeypatch.setattr(service.store, "page", page)
     with pytest.raises(ResponseFailed):
@@ -545,6 +547,7 @@ def test_the_description_holds_every_route_and_field(service: Service) -> None:
     assert description["openapi"] == "3.1.0"
     assert set(description["paths"]) == {
         "/jobs",
+        "/jobs/counts",
         "/jobs/{job_id}",
         "/jobs/{job_id}/{action}",
         "/jobs/{job_id}/artifacts/{artifact}",

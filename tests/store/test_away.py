@@ -17,7 +17,7 @@ from twisted.internet.task import Clock, deferLater
 from modabatchd.errors import StoreAway
 from modabatchd.rest import problems
 from modabatchd.store.connecting import arguments, read_url, to_claim, to_prepare, to_read, to_write
-from modabatchd.store.interfaces import Selection
+from modabatchd.store.interfaces import Page, Selection
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
 from modabatchd.workers import ThreadWorkers
@@ -54,7 +54,7 @@ def test_sqlite_locked_by_another_program(tmp_path: object, monkeypatch: pytest.
     write, read = both(store)
     with pytest.raises(StoreAway):
         now(write)
-    assert now(read) == []
+    assert now(read) == Page([])
     other.close()
     assert now(both(store)[0])
     now(store.stopService())
@@ -66,7 +66,7 @@ def test_writes_that_are_not_allowed(url: str) -> None:
     write, read = both(store)
     with pytest.raises(StoreAway, match="another daemon"):
         now(write)
-    assert now(read) == []
+    assert now(read) == Page([])
     allowed.append(True)
     assert now(both(store)[0])
     now(store.stopService())
@@ -102,7 +102,7 @@ async def test_frozen_for_a_while() -> None:
         proxy.thaw()
         # The threads are free again, and what was in line is not done late: only the call that had begun may be.
         [added] = await store.add([a_request()])
-        stored = await store.page(Selection(), 10)
+        stored = (await store.page(Selection(), 10)).jobs
         assert stored[-1].id == added.request.id
         assert len(stored) <= 3
         await store.stopService()

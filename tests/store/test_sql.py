@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from modabatchd.errors import NoSpace
 from modabatchd.queue.job import JobState
 from modabatchd.store.connecting import read_url, to_read, to_write
-from modabatchd.store.interfaces import Progress, Selection
+from modabatchd.store.interfaces import Page, Progress, Selection
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
 from tests.deferreds import now
@@ -49,7 +49,7 @@ def test_stop_waits_for_what_runs(file: str) -> None:
     stopped = store.stopService()
     assert not stopped.called
     readers.held[0].callback(None)
-    assert now(first) == []
+    assert now(first) == Page([])
     assert not stopped.called
     readers.held[1].callback(None)
     assert now(second) is None
@@ -77,7 +77,7 @@ def test_other_errors_surface(file: str) -> None:
     with pytest.raises(DBAPIError, match="labels"):
         now(store.add([a_request(labels={"a": "b"})]))
     with pytest.raises(DBAPIError, match="labels"):
-        now(store.page(Selection(label=("a", "b")), 1))
+        now(store.page(Selection(labels=(("a", "b"),)), 1))
     now(store.stopService())
 
 
@@ -89,7 +89,7 @@ def test_reads_do_not_wait_for_a_writer(file: str) -> None:
         connection.execute(text("UPDATE jobs SET state = 'held'"))
         assert now(store.get(job.request.id)) == job
     other.dispose()
-    assert now(store.page(Selection(states=(JobState.HELD,)), 1))[0].id == job.request.id
+    assert now(store.page(Selection(states=(JobState.HELD,)), 1)).jobs[0].id == job.request.id
     now(store.stopService())
 
 
@@ -131,7 +131,7 @@ def test_postgresql_restarted() -> None:
         _end_connections(url)
         assert now(store.get(job.request.id)) == job
         now(store.advance([Progress(job_id=job.request.id, state=JobState.HELD, at=2.0)]))
-        assert now(store.page(Selection(states=(JobState.HELD,)), 1))[0].id == job.request.id
+        assert now(store.page(Selection(states=(JobState.HELD,)), 1)).jobs[0].id == job.request.id
         now(store.stopService())
 
 
@@ -170,10 +170,10 @@ def test_killed_while_writing(file: str) -> None:
         acknowledged += writer.stdout.readlines()
     promised = [line.strip() for line in acknowledged if line.endswith("\n")]
     store = databases.opened(file)
-    kept = [line.id for line in now(store.page(Selection(), 1_000_000))]
+    kept = [line.id for line in now(store.page(Selection(), 1_000_000)).jobs]
     assert kept[: len(promised)] == promised
     # One call may have been durable without being heard of, and no call is half there.
     assert len(kept) % 3 == 0
     assert len(kept) - len(promised) <= 3
-    assert [line.id for line in now(store.page(Selection(label=("a", None)), 1_000_000))] == kept
+    assert [line.id for line in now(store.page(Selection(labels=(("a", None),)), 1_000_000)).jobs] == kept
     now(store.stopService())

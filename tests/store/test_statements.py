@@ -10,13 +10,14 @@ from sqlalchemy import Executable, text
 
 from modabatchd.queue.job import JobState
 from modabatchd.store import statements
+from modabatchd.store import statements_lists as lists
 from modabatchd.store.connecting import read_url, to_read
-from modabatchd.store.interfaces import Progress, Selection
+from modabatchd.store.interfaces import Progress, Selection, Span
+from modabatchd.store.statements_lists import parameters, shape
 from tests.deferreds import now
 from tests.store import databases
 from tests.store.values import a_message, a_request
 
-PAGE = {"after": 0, "limit": 10}
 SELECTIONS = [
     Selection(),
     Selection(states=(JobState.COMPLETED,)),
@@ -24,18 +25,32 @@ SELECTIONS = [
     Selection(states=(JobState.IDLE, JobState.RUNNING, JobState.COMPLETED)),
     Selection(name="even"),
     Selection(name="none"),
-    Selection(name="none", label=("team", "red")),
+    Selection(name="none", labels=(("team", "red"),)),
     Selection(name="even", states=(JobState.REMOVED, JobState.IDLE)),
-    Selection(label=("team", "red")),
-    Selection(label=("team", "none")),
-    Selection(label=("team", None)),
-    Selection(label=("none", None)),
-    Selection(label=("team", "red"), states=(JobState.IDLE,)),
-    Selection(label=("team", None), states=(JobState.REMOVED, JobState.HELD)),
+    Selection(labels=(("team", "red"),)),
+    Selection(labels=(("team", "none"),)),
+    Selection(labels=(("team", None),)),
+    Selection(labels=(("none", None),)),
+    Selection(labels=(("team", "red"),), states=(JobState.IDLE,)),
+    Selection(labels=(("team", None),), states=(JobState.REMOVED, JobState.HELD)),
+    Selection(newest=True),
+    Selection(name="even", newest=True),
+    Selection(labels=(("team", "red"),), states=(JobState.IDLE,), newest=True),
+    Selection(ended=Span(3.0)),
+    Selection(ended=Span(3.0, 4.0), newest=True),
 ]
 READS: list[tuple[Executable, dict[str, Any]]] = [
-    *((statements.page(selection), {**PAGE, **statements.conditions(selection)}) for selection in SELECTIONS),
-    (statements.LIVE, PAGE),
+    *(
+        (make(shape(selection)), parameters(selection, 10, None))
+        for selection in SELECTIONS
+        for make in (lists.page, lists.whole)
+    ),
+    (lists.page(shape(Selection(name="even"))), parameters(Selection(name="even"), 10, None, 20, 100)),
+    (lists.FIRST_SINCE, {"time": 1.0}),
+    (lists.FIRST_SINCE, {"time": 2.0}),
+    (lists.LIVE, lists.live(0, 10)),
+    (statements.COUNTS, {}),
+    (statements.LATEST, {}),
     (statements.EXPIRED, {"before": 1e9, "limit": 10}),
     (statements.DUE, {"now": 1e9, "limit": 10}),
     (statements.DUE, {"now": 0.0, "limit": 10}),
@@ -117,5 +132,5 @@ def test_each_statement_is_built_once() -> None:
         Selection(name="a", states=(JobState.IDLE, JobState.HELD)),
         Selection(name="b", states=(JobState.HELD, JobState.IDLE)),
     )
-    assert statements.page(one) is statements.page(other)
-    assert statements.page(Selection()) is statements.page(Selection(states=tuple(JobState)))
+    assert lists.page(shape(one)) is lists.page(shape(other))
+    assert lists.page(shape(Selection())) is lists.page(shape(Selection(states=tuple(JobState))))

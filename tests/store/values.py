@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from modabatchd.notifications.message import Message
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Resources, Sighting
-from modabatchd.store.interfaces import IStore, Listed, Progress, Selection
+from modabatchd.store.interfaces import IStore, Listed, Place, Progress, Selection
 from tests.deferreds import now
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
@@ -87,5 +87,16 @@ def ids(listed: Sequence[Listed]) -> list[str]:
     return [line.id for line in listed]
 
 
-def page(store: IStore, limit: int = 100, after: int = 0, **selection: object) -> list[str]:
-    return ids(now(store.page(Selection(**selection), limit, after)))
+def page(store: IStore, limit: int = 100, after: Place | None = None, **selection: object) -> list[str]:
+    return ids(now(store.page(Selection(**selection), limit, after)).jobs)
+
+
+def pages(store: IStore, limit: int = 100, **selection: object) -> list[str]:
+    """A whole list, page by page."""
+    found = now(store.page(Selection(**selection), limit))
+    lines = list(found.jobs)
+    while found.next is not None:
+        assert len(found.jobs) <= limit
+        found = now(store.page(Selection(**selection), limit, found.next))
+        lines += found.jobs
+    return ids(lines)
