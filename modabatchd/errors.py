@@ -101,6 +101,12 @@ class UnknownTask(ModabatchError):
     code = "unknown-task"
 
 
+class UnknownOperation(ModabatchError):
+    """No operation on many jobs has this id, or it has been over for long."""
+
+    code = "unknown-operation"
+
+
 class UnknownAction(ModabatchError):
     """There is no such action."""
 

@@ -35,6 +35,7 @@ from modabatchd.metrics_tap import of_htcondor, of_services, of_spool
 from modabatchd.notifications.addresses import allowed
 from modabatchd.notifications.agent import guarded_client
 from modabatchd.notifications.delivery import Courier
+from modabatchd.queue.bulk import BulkControl
 from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
 from modabatchd.queue.embedded.machine import this_machine
@@ -55,6 +56,7 @@ from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
 from modabatchd.rest.looking import Looking
+from modabatchd.rest.many import Many
 from modabatchd.rest.metrics import Metrics
 from modabatchd.rest.once import Once
 from modabatchd.rest.operations import operations
@@ -62,6 +64,7 @@ from modabatchd.rest.site import Site
 from modabatchd.rest.tasks import Tasks
 from modabatchd.rest.upload import Upload
 from modabatchd.stack import Stack
+from modabatchd.store.bulk import bulk_in
 from modabatchd.store.claiming import Claim, claim_file
 from modabatchd.store.connecting import read_url
 from modabatchd.store.glancing import Glances
@@ -80,6 +83,8 @@ _WRAPPER: Final = Path(__file__).parent / "queue/wrapper.sh"
 _OURS: Final = "MODABATCH_"
 #: Seconds between two searches for jobs that are past their retention time.
 _RETENTION: Final = 600.0
+#: Seconds between two searches for actions on many jobs that a crash has broken off; what is new begins at once.
+_OPERATIONS: Final = 60.0
 _LONGEST_PAUSE: Final = 10.0
 #: Seconds between two looks at what the queue tells of changes.
 _BEAT: Final = 0.2
@@ -206,10 +211,21 @@ class _Daemon:
         artifacts = Artifacts(spool, self._workers("readers of files", 4))
         jobs = Jobs(store, spool, submission, control, artifacts, once, outlook)
         tasks = Tasks(store, artifacts, control)
+        bulk = BulkControl(
+            clock,
+            known,
+            store,
+            bulk_in(store),
+            control.act,
+            _new_id,
+            loops["watching"].wake,
+            lambda: loops["operations"].wake(),
+        )
+        loops["operations"] = self._loop("operations", _OPERATIONS, bulk.carry_out)
         nodes = () if scaling is None else scaling.resources
         metrics = Metrics(clock.seconds, store, loops, self._add(Lag(self._reactor)), figures)
         shown = [Looking(store), tasks, *nodes, Pulse(settings.queue.backend, loops), metrics]
-        self._serve([jobs, *shown], spool, files, once)
+        self._serve([Many(bulk), jobs, *shown], spool, files, once)
         return self._stack
 
     def _scaling(self, store: SQLStore, queue: EmbeddedQueue | HTCondorQueue) -> Assembled | None:

@@ -25,6 +25,7 @@ from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from modabatchd.rest import keys, problems
+from modabatchd.rest.body import ShortBody
 from modabatchd.rest.front import Head, check
 from modabatchd.rest.interfaces import IBody
 from modabatchd.rest.once import Once
@@ -68,6 +69,8 @@ class Application:
             return None
         about = self._match(head)
         self._check(head, about)
+        if about.takes is not None:
+            return ShortBody(head)
         return self._receive(head) if about.takes_submission else None
 
     def _add(self, about: Operation, serve: Serve) -> None:
@@ -112,7 +115,9 @@ class Application:
         if not about.changes or about.takes_submission:
             answer: Answer | None = await work()
             return answer
-        return await self._once.answer(request, keys.of_query(query(request)), lambda _: work(), first=about.adds_up)
+        sent = b"" if about.takes is None or request.body is None else request.body.sent()
+        digest = keys.of_query(query(request), sent)
+        return await self._once.answer(request, digest, lambda _: work(), first=about.adds_up)
 
 
 def _unrouted(request: Any, failure: Failure) -> bytes:

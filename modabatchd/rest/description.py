@@ -21,6 +21,7 @@ _ABOUT: Final = """A batch queue over HTTP: send a bundle, get its output back.
 
 Errors are problem documents (RFC 9457) with a stable `type`, the cause in `detail` and what to do about it in `cure`."""
 
+_FORM: Final = "application/x-www-form-urlencoded"
 _SEGMENT: Final = re.compile(r"<([a-z_]+)>")
 _REFERENCE: Final = "#/components/schemas/{name}"
 
@@ -28,6 +29,7 @@ _REFERENCE: Final = "#/components/schemas/{name}"
 _SEGMENTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "job_id": {"description": "The id of a job.", "schema": {"type": "string", "format": "uuid"}},
+        "operation_id": {"description": "The id of an operation.", "schema": {"type": "string"}},
         "action": {"description": "What to do.", "schema": {"type": "string", "enum": [str(action) for action in Action]}},
         "artifact": {
             "description": "Which file of the job.",
@@ -47,7 +49,7 @@ _HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "Content-Range": "Which part this is.",
         "ETag": "Tells this answer from others. Of a file: there once the job is over.",
         "Link": "Leads to the next page, if there is one.",
-        "Location": "The path of the job.",
+        "Location": "The path of what was made.",
         "Retry-After": "Seconds after which to try again.",
     }
 )
@@ -92,6 +94,8 @@ def _described(operation: Operation, method: str) -> dict[str, Any]:
     }
     if operation.takes_submission:
         described["requestBody"] = _submission()
+    if operation.takes is not None:
+        described["requestBody"] = _body(operation.takes)
     return described
 
 
@@ -114,6 +118,11 @@ def _submission() -> dict[str, Any]:
             "application/x-www-form-urlencoded": {"schema": schema},
         },
     }
+
+
+def _body(kind: Any) -> dict[str, Any]:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
+    return {"required": True, "content": {media: {"schema": schema} for media in ("application/json", _FORM)}}
 
 
 def _responses(operation: Operation, more: Sequence[int]) -> dict[str, Any]:
@@ -154,5 +163,6 @@ def _told(status: int, headers: Sequence[str]) -> dict[str, Any]:
 def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     bodies = [kind for operation in operations for kind in operation.answers.values() if not isinstance(kind, tuple | None)]
     kinds = [kind for body in bodies for kind in _kinds(body)]
-    _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=_REFERENCE)
+    taken = [operation.takes for operation in operations if operation.takes is not None]
+    _, schemas = msgspec.json.schema_components([*kinds, *taken, Problem], ref_template=_REFERENCE)
     return schemas

@@ -24,6 +24,7 @@ STATUSES: Final[Mapping[type[ModabatchError], int]] = MappingProxyType(
         errors.StoreAway: 503,
         errors.UnknownJob: 404,
         errors.UnknownTask: 404,
+        errors.UnknownOperation: 404,
         errors.UnknownAction: 400,
         errors.UnknownArtifact: 404,
         errors.IllegalAction: 409,

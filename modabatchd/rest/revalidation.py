@@ -25,7 +25,7 @@ IF_NONE_MATCH: Final = Parameter(
 )
 
 #: The answer to whoever has it already.
-UNCHANGED: Final = Answer(b"", 304)
+UNCHANGED: Final = Answer(b"", 304, headers={"Cache-Control": "private, no-cache"})
 
 _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _GZIP: Final = "-gzip"

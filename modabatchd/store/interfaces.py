@@ -11,7 +11,7 @@ from zope.interface import Attribute, Interface
 
 from modabatchd.idempotency import Key
 from modabatchd.notifications.message import Delivery, Message
-from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting, Tally, Task
+from modabatchd.queue.job import Action, BackendId, Job, JobRequest, JobState, Sighting, Tally, Task
 
 T = TypeVar("T")
 
@@ -96,6 +96,65 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     sighting: Sighting | None = None
     message: Message | None = None
     task: int | None = None
+
+
+class Bulk(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One action on many jobs.
+
+    @ivar created: when it was asked for, in seconds since the epoch.
+    @ivar count: how many jobs there were then.
+    @ivar last: the C{seq} of the last job that there was then.
+    @ivar selection: which jobs; L{None} if they were named.
+    @ivar job_ids: their ids, if they were named.
+    """
+
+    id: str
+    action: Action
+    created: float
+    count: int
+    last: int
+    selection: Selection | None = None
+    job_ids: tuple[str, ...] = ()
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """
+    How far an action on many jobs has come.
+
+    @ivar after: behind which job it goes on: a C{seq}, or a number of C{job_ids}.
+    @ivar results: how many jobs met with which result.
+    @ivar exceptions: the id and the result of the first of those that met with another one than was asked for.
+    @ivar ended: when it was over, in seconds since the epoch; L{None} before.
+    """
+
+    after: int = 0
+    results: dict[str, int] = {}
+    exceptions: tuple[tuple[str, str], ...] = ()
+    ended: float | None = None
+
+
+class Progressed(msgspec.Struct, frozen=True):
+    """An action on many jobs, and how far it has come."""
+
+    bulk: Bulk
+    outcome: Outcome
+
+
+class IBulkStore(Interface):
+    """The actions on many jobs that were promised.  Writes are like those of L{IStore}."""
+
+    def begin(bulk: Bulk) -> Deferred[None]:
+        """Record one that has come nowhere yet, and forget those that have been over for a week."""
+
+    def get(id: str) -> Deferred[Progressed | None]:
+        """One of them."""
+
+    def under_way() -> Deferred[Sequence[Progressed]]:
+        """Those that are not over, oldest first."""
+
+    def proceed(id: str, outcome: Outcome) -> Deferred[None]:
+        """It has come so far."""
 
 
 class IStore(Interface):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from modabatchd.store.calls import Read, Write
 from modabatchd.store.rows import new_message
 from modabatchd.store.sql import SQLStore
 from modabatchd.store.statements import ADD_MESSAGES
+from modabatchd.store.versions import NOTHING
 
 _MEMORY: Final = "memory"
 _OVERRIDES: Final = "overrides"
@@ -66,7 +68,7 @@ class SQLRegister:
 
 def in_store(store: SQLStore) -> SQLRegister:
     """The register in a store's database."""
-    return SQLRegister(store.write, store.read)
+    return SQLRegister(partial(store.write, touched=NOTHING), store.read)
 
 
 def _write(connection: Connection, change: Change, journal: int) -> None:

@@ -111,6 +111,18 @@ changes: Final = Table(
 )
 Index(None, changes.c.job, changes.c.seq)
 
+#: Actions on many jobs.  C{request} and C{outcome} hold JSON.
+bulk: Final = Table(
+    "bulk",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("created", Double, nullable=False),
+    Column("ended", Double),
+    Column("request", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+)
+Index(None, bulk.c.ended)
+
 #: The outbox.  C{due} is the time of the next try, C{NULL} when there will be none; C{job} is C{NULL} where it is about none.
 messages: Final = Table(
     "messages",

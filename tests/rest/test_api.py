@@ -14,6 +14,7 @@ from twisted.logger import globalLogPublisher
 from twisted.web.client import ResponseFailed
 
 from modabatchd.config.settings import HTTPSettings
+from modabatchd.queue.bulk import BulkControl
 from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
 from modabatchd.queue.form import FIELDS
@@ -29,11 +30,13 @@ from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
 from modabatchd.rest.looking import Looking
+from modabatchd.rest.many import Many
 from modabatchd.rest.once import Once
 from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
 from modabatchd.rest.tasks import Tasks
 from modabatchd.rest.upload import Upload
+from modabatchd.store.bulk import bulk_in
 from modabatchd.store.interfaces import Place, Selection
 from modabatchd.store.keys import SQLKeys
 from modabatchd.store.preparing import prepare
@@ -63,10 +66,21 @@ class Service:
         self.rounds = Rounds(self.watching, self.submission)
         self.outlook: str | None = None
         control = Control(self.queue, self.store, self.watching, lambda: None)
+        self.bulk = BulkControl(
+            self.clock,
+            self.queue,
+            self.store,
+            bulk_in(self.store),
+            control.act,
+            lambda: str(uuid4()),
+            lambda: None,
+            lambda: None,
+        )
         artifacts = Artifacts(self.spool, RunNow())
         once = Once(self.clock, SQLKeys(self.store.write, self.store.read))
         jobs = Jobs(self.store, self.spool, self.submission, control, artifacts, once, lambda asked: self.outlook)
-        resources: list[Any] = [Looking(self.store), jobs, Tasks(self.store, artifacts, control), Pulse("memory", {})]
+        tasks = Tasks(self.store, artifacts, control)
+        resources: list[Any] = [Many(self.bulk), Looking(self.store), jobs, tasks, Pulse("memory", {})]
         documentation = Documentation(about for resource in resources for about, _ in operations(resource))
         application = Application(
             [*resources, documentation], ["batch.example.org"], lambda head: Upload(head, self.spool, RunNow()), once
@@ -548,6 +562,8 @@ def test_the_description_holds_every_route_and_field(service: Service) -> None:
     assert set(description["paths"]) == {
         "/jobs",
         "/jobs/counts",
+        "/jobs/actions",
+        "/operations/{operation_id}",
         "/jobs/{job_id}",
         "/jobs/{job_id}/{action}",
         "/jobs/{job_id}/artifacts/{artifact}",

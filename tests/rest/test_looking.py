@@ -41,6 +41,7 @@ def test_whoever_polls_is_sent_nothing_until_something_changes(service: Service)
         unchanged = again(service, path, first)
         assert (unchanged.status, unchanged.content) == (304, b"")
         assert unchanged.header("etag") == first.header("etag")
+        assert unchanged.header("cache-control") == first.header("cache-control")
         assert unchanged.header("content-type") is None
         move(service, one, JobState.HELD)
         assert again(service, path, first).status == 200

@@ -3,7 +3,7 @@ What is done to jobs.  A part of the program in the child process.
 
 Note [What became of each]
 ==========================
-The scheduler only counts what became of the jobs of one call.  If it has done what was asked to all of them, that is enough.
+The scheduler only counts what became of the jobs of one call.  If that is the same for all of them, it is enough.
 Otherwise those that are now as they were to be count as done, and each of the others has a call of its own.
 """
 
@@ -35,6 +35,8 @@ _TOTALS: Final = {
     "TotalPermissionDenied": "denied",
     "TotalError": "error",
 }
+#: What leaves nothing to ask.
+_CLEAR: Final = ("done", "not found", "bad status", "already done")
 _OVER: Final = (3, 4)
 
 
@@ -48,10 +50,16 @@ def act(schedd: htcondor2.Schedd, action: str, jobs: Sequence[Number], reason: s
     done: Collection[Number] = ()
     if len(jobs) > 1:
         totals = _totals(schedd, action, jobs, reason)
-        if totals is not None and totals.get("TotalSuccess") == len(jobs):
-            return ["done"] * len(jobs)
+        if (same := _same_for_all(totals, len(jobs))) is not None:
+            return [same] * len(jobs)
         done = _in_status(schedd, jobs, _AFTERWARDS[action])
     return ["done" if job in done else _act_on_one(schedd, action, job, reason) for job in jobs]
+
+
+def _same_for_all(totals: classad2.ClassAd | None, count: int) -> str | None:
+    """What became of all jobs of a call, if it is the same and leaves nothing to ask."""
+    results = [] if totals is None else [result for total, result in _TOTALS.items() if totals.get(total) == count]
+    return next((result for result in results if result in _CLEAR), None)
 
 
 def _act_on_one(schedd: htcondor2.Schedd, action: str, job: Number, reason: str) -> str:

@@ -285,7 +285,8 @@ def of_numbers(jobs: Collection[tuple[int, int]]) -> str:
 
 def clinging(jobs: Collection[BackendId]) -> str:
     """The constraint for those of some jobs that are held, but that their nodes still have to let go of."""
-    return f"({of_numbers([(job.cluster, job.proc) for job in jobs])}) && JobStatus == 5 && RemoteHost isnt undefined"
+    # What is cheap to tell comes first: the scheduler asks it of all jobs.
+    return f"JobStatus == 5 && RemoteHost isnt undefined && ({of_numbers([(job.cluster, job.proc) for job in jobs])})"
 
 
 def backend_id(ad: Mapping[str, Any]) -> BackendId:

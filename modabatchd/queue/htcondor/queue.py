@@ -58,7 +58,7 @@ _MOST_ROWS: Final = 1000
 #: So many the scheduler takes at least, once it takes any.
 _ROWS_A_SECOND: Final = 1000
 _MOST_TRANSFERS: Final = 50
-_MOST_ACTIONS: Final = 100
+_MOST_ACTIONS: Final = 500
 _PIECE: Final = 500
 #: See L{HTCondorQueue.settling}.
 _SETTLING: Final = 60.0
