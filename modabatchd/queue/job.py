@@ -73,7 +73,7 @@ TRANSITIONS: Final[Mapping[Action, Transition]] = MappingProxyType(
 )
 
 
-class Resources(msgspec.Struct, frozen=True, kw_only=True):
+class Resources(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What a job asks of the node it runs on, in HTCondor's units.
 
@@ -89,7 +89,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     gpus: int = 0
 
 
-class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What a user asked for, without the bytes.
 
@@ -144,7 +144,7 @@ class Subject(NamedTuple):
     task: int | None = None
 
 
-class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What the queue says of one job, or of one task of a job array, at one moment.
 

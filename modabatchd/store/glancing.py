@@ -7,12 +7,14 @@ To have another thread read a few rows costs several times what the reading cost
 of the interpreter.  A few rows of an index are read in some ten microseconds, as long as they are in memory.  So they are read
 where they are wanted, and three things keep that short.  The connection waits for no lock: a reader of SQLite's journal needs
 none that a writer holds for long, and when it is busy after all, a thread reads instead.  A statement that goes on for too
-long is broken off.  And when a read took long, because the disk had to be asked or the machine is overloaded, the threads
-read everything for a while, so that a slow disk costs the reactor one such read now and then.
+long is broken off.  And when a read took long because the disk had to be asked, the threads read everything for a while, so
+that a slow disk costs the reactor one such read now and then.  (If it took long because the machine is overloaded, that would
+not help: threads wait for a core as well, and more often.)
 """
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,10 +41,14 @@ _DIALECT: Final = sqlite.dialect(paramstyle="named")
 class Glances:
     """See Note [Glances].  It connects when it is first used; all on one thread."""
 
-    def __init__(self, url: str, now: Callable[[], float] = time.monotonic) -> None:
-        """@param url: of a file of SQLite."""
+    def __init__(self, url: str, now: Callable[[], float] = time.monotonic, disk: Callable[[], int] | None = None) -> None:
+        """
+        @param url: of a file of SQLite.
+        @param disk: how often this thread had to ask the disk so far; by default what the system says.
+        """
         self._path = read_url(url).database or ""
         self._now = now
+        self._disk = disk or _reads_of_disk
         self._connection: sqlite3.Connection | None = None
         self._statements: dict[Executable, tuple[str, Mapping[str, Any]]] = {}
         self._until = 0.0
@@ -53,6 +59,7 @@ class Glances:
         began = self._now()
         if began < self._resting_until:
             return None
+        asked = self._disk()
         self._until = began + _LONGEST
         try:
             text, given = self._compiled(statement)
@@ -62,7 +69,7 @@ class Glances:
             return None
         finally:
             ended = self._now()
-            if ended - began > _SLOW:
+            if ended - began > _SLOW and self._disk() > asked:
                 self._resting_until = ended + _REST
 
     def close(self) -> None:
@@ -87,3 +94,7 @@ class Glances:
             connection.set_progress_handler(lambda: self._now() > self._until, _STEPS)
             self._connection = connection
         return self._connection
+
+
+def _reads_of_disk() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock

@@ -26,6 +26,7 @@ class Watch:
     def __init__(self) -> None:
         self.time = 100.0
         self.pace = 0.0
+        self.overloaded = False
 
     def __call__(self) -> float:
         self.time += self.pace
@@ -49,9 +50,15 @@ class World:
         self.path = url.removeprefix("sqlite:///")
         self.watch = Watch()
         self.threads = Threads()
-        self.glances = Glances(url, self.watch)
+        self.asked = 0
+        self.glances = Glances(url, self.watch, self._disk)
         self.store = SQLStore(url, prepare(url), RunNow(), self.threads, glances=self.glances)
         self.store.startService()
+
+    def _disk(self) -> int:
+        """Every look finds that the disk was asked once more, if the clock goes."""
+        self.asked += self.watch.pace > 0 and not self.watch.overloaded
+        return self.asked
 
 
 @pytest.fixture
@@ -84,6 +91,14 @@ def test_after_a_slow_read_threads_read_for_a_while(world: World) -> None:
     world.watch.time += 10
     assert now(world.store.get(job_id)) is not None
     assert world.threads.calls == 1
+
+
+def test_an_overloaded_machine_is_no_reason_for_threads(world: World) -> None:
+    [job_id] = add(world.store)
+    world.watch.pace, world.watch.overloaded = 0.03, True
+    for _ in range(3):
+        assert now(world.store.get(job_id)) is not None
+    assert world.threads.calls == 0
 
 
 def test_what_goes_on_for_too_long_is_broken_off(world: World) -> None:
