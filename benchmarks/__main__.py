@@ -17,6 +17,8 @@ FIGURES: Final = {
     "upload": "benchmarks.upload",
     "download": "benchmarks.download",
     "list": "benchmarks.listing",
+    "read": "benchmarks.reading",
+    "million": "benchmarks.million",
     "submit": "benchmarks.submissions",
     "arrays": "benchmarks.arrays",
     "idle": "benchmarks.idle",

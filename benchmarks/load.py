@@ -19,6 +19,7 @@ import msgspec
 _PATIENCE: Final = 60.0
 _PIECE: Final = 1 << 18
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_UNCHANGED: Final = b"HTTP/1.1 304 "
 _LAST_CHUNK: Final = b"\r\n0\r\n\r\n"
 
 
@@ -108,5 +109,7 @@ def _is_whole(response: bytes) -> bool:
     end = response.find(b"\r\n\r\n")
     if end < 0:
         return False
+    if response.startswith(_UNCHANGED):
+        return True
     length = _LENGTH.search(response, 0, end + 2)
     return response.endswith(_LAST_CHUNK) if length is None else len(response) >= end + 4 + int(length[1])

@@ -17,7 +17,9 @@ from twisted.internet.endpoints import serverFromString
 from twisted.web.server import Site
 
 
-class _Quiet(Site):
+class Quiet(Site):
+    """A site without an access log."""
+
     def startFactory(self) -> None:
         """No log, and so no clock for it."""
 
@@ -36,7 +38,7 @@ def main() -> None:
     def hello(request: Any) -> str:
         return "Hello, world!"
 
-    serverFromString(reactor, f"tcp:{sys.argv[1]}:interface=127.0.0.1").listen(_Quiet(klein.resource()))
+    serverFromString(reactor, f"tcp:{sys.argv[1]}:interface=127.0.0.1").listen(Quiet(klein.resource()))
     reactor.run()
 
 

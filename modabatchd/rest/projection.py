@@ -10,13 +10,13 @@ import msgspec
 from modabatchd.errors import FieldError
 from modabatchd.queue.job import Job
 from modabatchd.rest.operations import Parameter
-from modabatchd.rest.representation import JobEntry, JobView, view
+from modabatchd.rest.representation import JobView, view
 from modabatchd.store.interfaces import Listed
 
 _TYPES: Final = get_type_hints(JobView)
 _ONE: Final = f"({'|'.join(_TYPES)})"
 #: What a row of a list knows without the rest of the job.
-_LISTED: Final = frozenset(JobEntry.__struct_fields__)
+_LISTED: Final = frozenset({"id", "job_status", "job_name"})
 #: What is made of a job's history.
 _HISTORICAL: Final = frozenset({"history", "reason", "hold_reason"})
 
