@@ -40,11 +40,13 @@ from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
 from modabatchd.queue.embedded.machine import this_machine
 from modabatchd.queue.embedded.queue import EmbeddedQueue
+from modabatchd.queue.following import Following
 from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access
 from modabatchd.queue.htcondor.events import Events
 from modabatchd.queue.htcondor.queue import HTCondorQueue
 from modabatchd.queue.interfaces import IQueue
+from modabatchd.queue.job_events import JobEvents
 from modabatchd.queue.retention import Retention
 from modabatchd.queue.rounds import Rounds
 from modabatchd.queue.spool import FileSpool
@@ -55,6 +57,7 @@ from modabatchd.rest.artifacts import Artifacts
 from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
+from modabatchd.rest.live import Live
 from modabatchd.rest.looking import Looking
 from modabatchd.rest.many import Many
 from modabatchd.rest.metrics import Metrics
@@ -208,7 +211,9 @@ class _Daemon:
         control = Control(known, store, watching, loops["watching"].wake)
         once = Once(clock, SQLKeys(store.write, store.read))
         outlook = None if scaling is None else scaling.outlook
-        artifacts = Artifacts(spool, self._workers("readers of files", 4))
+        readers, events = self._workers("readers of files", 4), JobEvents(clock, store)
+        store.listen(events.wake)
+        artifacts = Artifacts(spool, Following(clock, known, store, spool, events, readers), readers)
         jobs = Jobs(store, spool, submission, control, artifacts, once, outlook)
         tasks = Tasks(store, artifacts, control)
         bulk = BulkControl(
@@ -224,7 +229,7 @@ class _Daemon:
         loops["operations"] = self._loop("operations", _OPERATIONS, bulk.carry_out)
         nodes = () if scaling is None else scaling.resources
         metrics = Metrics(clock.seconds, store, loops, self._add(Lag(self._reactor)), figures)
-        shown = [Looking(store), tasks, *nodes, Pulse(settings.queue.backend, loops), metrics]
+        shown = [Looking(store, events), Live(events), tasks, *nodes, Pulse(settings.queue.backend, loops), metrics]
         self._serve([Many(bulk), jobs, *shown], spool, files, once)
         return self._stack
 

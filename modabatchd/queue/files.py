@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,8 @@ from modabatchd.errors import NoSpace
 #: What starts C{run.sh}, and what each task of a job array takes its variables from, in the directory of a job.
 LAUNCH: Final = "launch.sh"
 PARAMETERS: Final = "parameters"
+
+_PIECE: Final = 1 << 18
 
 
 def keep(draft: Path, place: Path, own: Mapping[str, bytes]) -> int:
@@ -91,6 +94,26 @@ def changed(directory: Path) -> float:
         return directory.stat().st_mtime
     except FileNotFoundError:
         return float("inf")
+
+
+def piece(path: Path, offset: int, since: float = 0.0) -> bytes:
+    """
+    Some of a file that may still grow: at most 256 KiB; nothing beyond its end, or where no plain file is.
+
+    @param since: a file that was last written before that time (seconds since the epoch) counts as empty.
+    """
+    # A job may have put something else in the place of its file: a link, or a FIFO, which must not block us.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_mtime < since:
+            return b""
+        return os.pread(descriptor, _PIECE, offset)
+    finally:
+        os.close(descriptor)
 
 
 def sync(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +11,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from modabatchd.queue.job import Action, BackendId, JobRequest, Sighting
+from modabatchd.queue.job import Action, Artifact, BackendId, JobRequest, Sighting
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -118,6 +118,19 @@ class IQueue(Interface):
         Do one thing to several jobs; one result per job, in their order.  Idempotent.
 
         @param reason: our own text, never a user's.
+        """
+
+    def follow(sighting: Sighting, directory: Path, artifact: Artifact) -> AsyncGenerator[bytes, None]:
+        """
+        What a job that runs prints, from the beginning of this run on, as it comes.
+
+        Ends with the run, or when nothing more can be had; the end of what was printed may be missing then, and is in the
+        artifact once the job is over.  An empty piece says that nothing has come for a while.
+
+        @param sighting: of the job, or of a task of a job array.
+        @param directory: the job's own.
+        @param artifact: C{stdout} or C{stderr}.
+        @raise QueueRefused: it cannot be had from this queue.
         """
 
     def fetch(sighting: Sighting, directory: Path) -> Deferred[None]:

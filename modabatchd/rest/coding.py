@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from twisted.web.http_headers import Headers
@@ -32,7 +32,7 @@ def gzipped(body: bytes) -> bytes:
     return zlib.compress(body, _LEVEL, _GZIP)
 
 
-async def zipped(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def zipped(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """A body that comes in pieces."""
     packing = zlib.compressobj(_LEVEL, wbits=_GZIP)
     async for piece in pieces:

@@ -111,7 +111,8 @@ class Jobs:
         """
         output: an archive of what the application left in MODACLOUDS_BATCH_OUTPUT.  stdout, stderr: what it printed.
         _userlog: the scheduler's events.  Takes a Range, so that a broken download can go on.  The tasks of a job array have
-        files of their own.
+        files of their own.  With follow, stdout or stderr comes as it is printed, and ends with the job; should
+        the scheduler run the job again, its output begins again.
         """
         job = await found(self._store, canonical(job_id))
         await self._artifacts.send(request, job.request.id, artifact, job.state.final)

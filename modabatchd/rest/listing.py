@@ -99,8 +99,8 @@ def wanted(query: Mapping[str, Sequence[str]]) -> Wanted | None:
     check(query, PARAMETERS)
     if not query:
         return None
-    limit = _number("limit", _first(query, "limit") or str(_PAGE), 1, LARGEST_PAGE)
-    return Wanted(selection(query), limit, _place(_first(query, "cursor")), projection(query))
+    limit = number("limit", first(query, "limit") or str(_PAGE), 1, LARGEST_PAGE)
+    return Wanted(selection(query), limit, _place(first(query, "cursor")), projection(query))
 
 
 def selection(query: Mapping[str, Sequence[str]]) -> Selection:
@@ -109,13 +109,13 @@ def selection(query: Mapping[str, Sequence[str]]) -> Selection:
 
     @raise FieldError: names the parameter whose value is wrong.
     """
-    order = _first(query, "order") or "oldest"
+    order = first(query, "order") or "oldest"
     if order not in ("oldest", "newest"):
         raise FieldError("order", f"order is {order[:100]!r}.", "Send oldest or newest.")
     return Selection(
         states=_states(query.get("status", ())),
-        name=_first(query, "name"),
-        prefix=_first(query, "name_prefix"),
+        name=first(query, "name"),
+        prefix=first(query, "name_prefix"),
         labels=_labels(query.get("label", ())),
         submitted=Span(_time(query, "submitted_since"), _time(query, "submitted_until")),
         ended=Span(_time(query, "ended_since"), _time(query, "ended_until")),
@@ -160,7 +160,8 @@ def _check(name: str, values: Sequence[str], known: Mapping[str, Parameter]) -> 
         raise FieldError(name, f"The parameter {name!r} holds a NUL character.", "Send text without NUL.")
 
 
-def _first(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+def first(query: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """The value of a parameter that is there at most once."""
     return query[name][0] if name in query else None
 
 
@@ -175,10 +176,11 @@ def _states(values: Sequence[str]) -> tuple[JobState, ...]:
 def _labels(texts: Sequence[str]) -> tuple[tuple[str, str | None], ...]:
     if len(texts) > _MOST_LABELS:
         raise FieldError("label", f"There are {len(texts)} labels.", f"Send {_MOST_LABELS} at the most.")
-    return tuple(dict.fromkeys(map(_label, texts)))
+    return tuple(dict.fromkeys(map(label, texts)))
 
 
-def _label(text: str) -> tuple[str, str | None]:
+def label(text: str) -> tuple[str, str | None]:
+    """The label that C{KEY} or C{KEY=VALUE} asks for.  @raise FieldError: it names none."""
     key, equals, value = text.partition("=")
     if not key:
         raise FieldError("label", f"label is {text[:100]!r}, which names no label.", "Send KEY or KEY=VALUE.")
@@ -186,7 +188,7 @@ def _label(text: str) -> tuple[str, str | None]:
 
 
 def _time(query: Mapping[str, Sequence[str]], name: str) -> float | None:
-    text = _first(query, name)
+    text = first(query, name)
     if text is None:
         return None
     try:
@@ -203,7 +205,8 @@ def _timestamp(text: str) -> float:
     return time.timestamp()
 
 
-def _number(name: str, text: str, low: int, high: int) -> int:
+def number(name: str, text: str, low: int, high: int) -> int:
+    """The value of a parameter that is a whole number.  @raise FieldError: it is none, or out of range."""
     if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
         raise FieldError(name, f"{name} is {text[:100]!r}.", f"Send a whole number from {low} to {high}.")
     return int(text)

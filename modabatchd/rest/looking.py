@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import Deferred
 
 from modabatchd.queue.job import Job
+from modabatchd.queue.job_events import JobEvents
 from modabatchd.rest import listing
 from modabatchd.rest.asking import only
 from modabatchd.rest.coding import wants_gzip, zipped
 from modabatchd.rest.naming import canonical, unknown
-from modabatchd.rest.operations import Answer, Either, operation, query
+from modabatchd.rest.operations import Answer, Either, Parameter, operation, query
 from modabatchd.rest.projection import PROJECTION, JobPart, is_historical, is_listed, part, projection
 from modabatchd.rest.representation import JobCounts, JobEntry, JobView, counted, entry, view
-from modabatchd.rest.revalidation import IF_NONE_MATCH, UNCHANGED, has_version, with_version
+from modabatchd.rest.revalidation import IF_NONE_MATCH, UNCHANGED, has_version, is_conditional, with_version
 from modabatchd.rest.streaming import stream
 from modabatchd.store.interfaces import IStore, Listed, Page, Selection
+
+_LONGEST_WAIT: Final = 300
+_WAIT: Final = Parameter(
+    name="wait",
+    description="Seconds to wait for the job's next change.",
+    schema={"type": "integer", "minimum": 0, "maximum": _LONGEST_WAIT},
+)
 
 
 class Looking:
     """Looking at jobs over HTTP.  Answers have versions, so that whoever polls is told in a moment that nothing has changed."""
 
-    def __init__(self, store: IStore) -> None:
+    def __init__(self, store: IStore, events: JobEvents) -> None:
         self._store = store
+        self._events = events
 
     @operation(
         "GET",
@@ -74,22 +83,33 @@ class Looking:
         "GET",
         "/jobs/<job_id>",
         "Look at a job",
-        parameters=(PROJECTION, IF_NONE_MATCH),
+        parameters=(PROJECTION, _WAIT, IF_NONE_MATCH),
         answers={200: Either((JobView, JobPart)), 304: None},
         headers={200: ("ETag",), 304: ("ETag",)},
         problems=(404, 422),
     )
     async def get_job(self, request: Any, job_id: str) -> Answer:
-        """All about one job, or some of it."""
+        """
+        All about one job, or some of it.  With wait, once the job enters another state, is over already, or differs from what
+        If-None-Match says, and at the latest after so many seconds.
+        """
         asked = query(request)
-        only(asked, "fields")
+        only(asked, "fields", "wait")
         fields, known = projection(asked), canonical(job_id)
+        patience = listing.number("wait", listing.first(asked, "wait") or "0", 0, _LONGEST_WAIT)
+        if patience and (not is_conditional(request) or has_version(request, self._store.version(known))):
+            await self._next_change(known, patience)
         version = self._store.version(known)
         if has_version(request, version):
             return UNCHANGED
         job = await found(self._store, known)
         answer = Answer(view(job) if fields is None else part(job, fields))
         return with_version(answer, version, self._store.version(known))
+
+    async def _next_change(self, job_id: str, patience: float) -> None:
+        number = await self._events.latest()
+        if not (await found(self._store, job_id)).state.final:
+            await self._events.about(job_id, number, patience)
 
     async def _page(self, wanted: listing.Wanted) -> Page[Any]:
         selection, limit, after, fields = wanted.selection, wanted.limit, wanted.after, wanted.fields
@@ -111,7 +131,7 @@ class Looking:
         await stream(request, "application/json", pieces)
         return None
 
-    async def _array(self, page: Page[Listed]) -> AsyncIterator[bytes]:
+    async def _array(self, page: Page[Listed]) -> AsyncGenerator[bytes, None]:
         """The list of all jobs as JSON, a page at a time, so that its length costs no memory."""
         yield b"[" + _inside(page.jobs)
         while page.next is not None:

@@ -8,7 +8,7 @@ import msgspec
 
 from modabatchd.queue.job import Job, JobState, Resources
 from modabatchd.rest.representation_tasks import TasksView, by_state, date, observed, tasks_view
-from modabatchd.store.interfaces import Listed
+from modabatchd.store.interfaces import Event, Listed
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -117,6 +117,17 @@ class JobCounts(msgspec.Struct, frozen=True, kw_only=True):
     total: int
 
 
+class EventView(msgspec.Struct, frozen=True):
+    """A job has entered a state; since when (RFC 2822, UTC), and why, if that is known."""
+
+    id: str
+    job_name: str
+    job_status: JobState
+    since: str
+    reason: str | None
+    labels: dict[str, str]
+
+
 class ActionTaken(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     @ivar result: the job's id and the action.
@@ -143,6 +154,11 @@ def entry(listed: Listed) -> JobEntry:
 def counted(counts: Mapping[JobState, int]) -> JobCounts:
     """The numbers of jobs."""
     return JobCounts(**{state.value: number for state, number in counts.items()}, total=sum(counts.values()))
+
+
+def event_view(event: Event) -> EventView:
+    """An event."""
+    return EventView(event.job_id, event.job_name, event.job_status, date(event.at) or "", event.reason, event.labels)
 
 
 def view(job: Job) -> JobView:

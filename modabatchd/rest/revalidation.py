@@ -31,6 +31,11 @@ _TAG: Final = re.compile(r'(?:W/)?("[^"]*")')
 _GZIP: Final = "-gzip"
 
 
+def is_conditional(request: Any) -> bool:
+    """Whether a request says what its client has already."""
+    return bool(request.requestHeaders.hasHeader("If-None-Match"))
+
+
 def has_version(request: Any, version: str | None) -> bool:
     """Whether a request says that its client has this version of the answer."""
     headers: Headers = request.requestHeaders

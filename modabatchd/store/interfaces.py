@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -75,6 +75,24 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
     jobs: Sequence[T]
     next: Place | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """
+    A job has entered a state.
+
+    @ivar number: ascending in the order in which events were stored, never reused.
+    @ivar at: when it did, in seconds since the epoch.
+    @ivar reason: why, when that is known.
+    """
+
+    number: int
+    at: float
+    job_id: str
+    job_name: str
+    job_status: JobState
+    reason: str | None
+    labels: dict[str, str]
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,6 +262,15 @@ class IStore(Interface):
         @param until: how far the queue's news were read that the steps come from.
         @return: the ids of the arrays whose last task is over, while they themselves are not final yet.
         """
+
+    def events(after: int, limit: int) -> Deferred[Sequence[Event]]:
+        """Up to C{limit} events with a number above C{after}, ascending; those of jobs that were forgotten are gone."""
+
+    def latest_event() -> Deferred[int]:
+        """The number of the event that was stored last; 0 if there is none."""
+
+    def listen(heard: Callable[[], None]) -> None:
+        """Have something called, on the reactor's thread, whenever a write that touches jobs has ended, well or not."""
 
     def expired(before: float, limit: int) -> Deferred[Sequence[str]]:
         """Ids of jobs settled before that time whose notifications are not waiting any more."""

@@ -12,7 +12,7 @@ import msgspec
 from modabatchd.idempotency import Key
 from modabatchd.notifications.message import Delivery, Message
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Sighting, StateChange, Tally
-from modabatchd.store.interfaces import Listed
+from modabatchd.store.interfaces import Event, Listed
 from modabatchd.store.schema import changes, jobs, messages
 
 #: A row to be written: its columns by name.
@@ -33,6 +33,9 @@ JOB: Final = (
 
 #: The columns that L{history} reads, in its order.
 CHANGE: Final = (changes.c.state, changes.c.at, changes.c.reason)
+
+#: The columns that L{event} reads, in its order.
+EVENT: Final = (changes.c.seq, changes.c.at, jobs.c.id, changes.c.state, changes.c.reason, jobs.c.request)
 
 #: The columns that L{listed} reads, in its order.
 LISTED: Final = (jobs.c.seq, jobs.c.id, jobs.c.state, jobs.c.name, jobs.c.tally, jobs.c.settled)
@@ -135,6 +138,13 @@ def counts(rows: Iterable[Sequence[Any]]) -> dict[JobState, int]:
     """The numbers of jobs by state, in the order of the states."""
     known = {state: number for state, number in rows}  # noqa: C416 - rows are not tuples
     return {state: known.get(state.value, 0) for state in JobState}
+
+
+def event(row: Sequence[Any]) -> Event:
+    """The event of a row of L{EVENT}."""
+    number, at, job_id, state, reason, request = row
+    asked = _REQUESTS.decode(request)
+    return Event(number, at, job_id, asked.name, _STATES[state], reason, asked.labels)
 
 
 def listed(row: Sequence[Any]) -> Listed:

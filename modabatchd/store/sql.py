@@ -39,7 +39,7 @@ from modabatchd.store.calls import Calls
 from modabatchd.store.connecting import read_url, soon, to_read, to_write
 from modabatchd.store.failures import meaning, unclaimed
 from modabatchd.store.glancing import Glances
-from modabatchd.store.interfaces import IStore, Listed, Page, Place, Progress, Selection
+from modabatchd.store.interfaces import Event, IStore, Listed, Page, Place, Progress, Selection
 from modabatchd.store.lines import Lines
 from modabatchd.store.lists import Lists
 from modabatchd.store.pages import Pages
@@ -99,6 +99,7 @@ class SQLStore(Service):
         self._allowed = allowed
         self._pages = Pages()
         self._versions = Versions(secrets.token_hex(6))
+        self._listeners: list[Callable[[], None]] = []
         self._glances = glances
         self._lists = Lists(self.read, self._glance)
         self._writes = Calls(clock, "writing", writer, Lines(self._writing).cut)
@@ -184,6 +185,18 @@ class SQLStore(Service):
         """See L{IStore.advance}."""
         return self.write(_advance, steps, until, touched={step.job_id for step in steps})
 
+    def events(self, after: int, limit: int) -> Deferred[Sequence[Event]]:
+        """See L{IStore.events}."""
+        return self.read(_each(rows.event), statements.EVENTS, after=after, limit=limit)
+
+    def latest_event(self) -> Deferred[int]:
+        """See L{IStore.latest_event}."""
+        return self._glance(_only, statements.LATEST_EVENT)
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """See L{IStore.listen}."""
+        self._listeners.append(heard)
+
     def expired(self, before: float, limit: int) -> Deferred[Sequence[str]]:
         """See L{IStore.expired}."""
         return self.read(_each(_first), statements.EXPIRED, before=before, limit=limit)
@@ -238,12 +251,18 @@ class SQLStore(Service):
 
     def _touch(self, touched: Touched, work: Callable[..., R], *args: Any) -> Deferred[R]:
         self._versions.begin(touched)
-        return self._writes.run(work, *args, ended=lambda: self._versions.end(touched))
+        return self._writes.run(work, *args, ended=lambda: self._written(touched))
 
     def _glance(self, convert: Callable[[Sequence[Any]], R], statement: Executable, **values: Any) -> Deferred[R]:
         """The same for a few rows, on this thread if that is possible now.  See L{modabatchd.store.glancing}."""
         found = None if self._glances is None or self._reads.hurried else self._glances.fetch(statement, values)
         return self.read(convert, statement, **values) if found is None else succeed(convert(found))
+
+    def _written(self, touched: Touched) -> None:
+        self._versions.end(touched)
+        if touched is None or touched:
+            for heard in self._listeners:
+                heard()
 
     def _rounds(
         self, work: Rounds[T, R], engine: Engine, named: Callable[[T], Iterable[str]]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Column, ColumnElement, bindparam, delete, exists, func, insert, or_, select, update
 
 from modabatchd.queue.job import JobState
-from modabatchd.store.rows import CHANGE, DELIVERY, JOB
+from modabatchd.store.rows import CHANGE, DELIVERY, EVENT, JOB
 from modabatchd.store.schema import changes, counts, installation, jobs, keys, labels, messages
 
 _LIMIT: Final[ColumnElement[Any]] = bindparam("limit")
@@ -68,6 +68,15 @@ ADVANCE: Final = (
     )
 )
 RELABEL: Final = update(labels).where(labels.c.job == bindparam("job_seq")).values(state=bindparam("to"))
+
+EVENTS: Final = (
+    select(*EVENT)
+    .join(jobs, jobs.c.seq == changes.c.job)
+    .where(changes.c.seq > bindparam("after"))
+    .order_by(changes.c.seq)
+    .limit(_LIMIT)
+)
+LATEST_EVENT: Final = select(func.coalesce(func.max(changes.c.seq), 0))
 
 EXPIRED: Final = (
     select(jobs.c.id)

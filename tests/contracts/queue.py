@@ -4,15 +4,17 @@ What every IQueue does.
 A subclass provides the fixture C{site}: a L{tests.contracts.jobs.Site}, empty, whose queue is started.
 """
 
+from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
 
 from modabatchd.queue.interfaces import ActionResult, IQueue, Refusal, Ticket
-from modabatchd.queue.job import Action, BackendId, JobState, Resources, Sighting
+from modabatchd.queue.job import Action, Artifact, BackendId, JobState, Resources, Sighting
 from tests.contracts.arrays import ArraysContract
 from tests.contracts.jobs import Site, eventually, in_state, process_state, unpack
 
@@ -127,6 +129,23 @@ class QueueContract(ArraysContract):
         assert (ticket.directory / "stderr").read_text() == "complained\n"
         log = (ticket.directory / "_userlog").read_text()
         assert all(f"{event} ({number.cluster:03d}.{number.proc:03d}." in log for event in ("000", "001", "005"))
+
+    @pytest_twisted.ensureDeferred
+    @pytest.mark.parametrize(("artifact", "stream"), [(Artifact.STDOUT, ""), (Artifact.STDERR, ">&2")])
+    async def test_what_a_running_job_prints_is_shown(self, site: Site, artifact: Artifact, stream: str) -> None:
+        mark = site.directory / "seen"
+        script = f"printf 'a\\0\\377\\n' {stream}; while [ ! -e '{mark}' ]; do sleep 0.1; done; echo end {stream}; sleep 3"
+        ticket, _ = await site.put(script)
+        seen = await site.seen(ticket, JobState.RUNNING)
+        text = b""
+        while not text:
+            # The queue may say that the job runs before its node can be asked.
+            async with aclosing(site.queue.follow(seen, ticket.directory, artifact)) as pieces:
+                async for piece in pieces:
+                    text += piece
+                    if text == b"a\0\xff\n":
+                        mark.touch()
+        assert text == b"a\0\xff\nend\n"
 
     @pytest_twisted.ensureDeferred
     async def test_a_job_that_uses_nothing(self, site: Site) -> None:

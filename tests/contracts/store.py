@@ -417,6 +417,33 @@ class StoreContract(OutboxContract, TasksContract):
             now(store.advance(steps))
         assert get(store, other) == before
 
+    # events
+
+    def test_events(self, store: IStore) -> None:
+        assert (now(store.latest_event()), now(store.events(0, 10))) == (0, [])
+        one, other = add(store, 2, labels={"k": "v"})
+        step(store, one, JobState.HELD, reason="so")
+        step(store, one, JobState.HELD, reason="again")
+        events = now(store.events(0, 10))
+        assert [(event.job_id, event.job_status, event.reason) for event in events] == [
+            (one, JobState.IDLE, None),
+            (other, JobState.IDLE, None),
+            (one, JobState.HELD, "so"),
+        ]
+        assert {(event.job_name, event.labels["k"]) for event in events} == {(get(store, one).request.name, "v")}
+        numbers = [event.number for event in events]
+        assert numbers == sorted(set(numbers))
+        assert now(store.latest_event()) == numbers[-1]
+        assert now(store.events(numbers[0], 1)) == events[1:2]
+
+    def test_who_listens_hears_of_writes(self, store: IStore) -> None:
+        heard: list[int] = []
+        store.listen(lambda: heard.append(now(store.latest_event())))
+        [one] = add(store, 1)
+        assert heard[-1] == now(store.latest_event())
+        step(store, one, JobState.RUNNING)
+        assert heard[-1] == now(store.latest_event())
+
     # all of it
 
     def test_reopened(self, store: IStore, reopen: Callable[[], IStore]) -> None:

@@ -1,7 +1,7 @@
 """A queue in memory, for tests of what stands on IQueue: nothing runs, the test moves the jobs along."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from zope.interface import implementer
 from modabatchd.errors import QueueAway
 from modabatchd.queue.absence import Unreadable
 from modabatchd.queue.interfaces import ActionResult, IQueue, News, Refusal, Ticket
-from modabatchd.queue.job import TRANSITIONS, Action, BackendId, JobState, Sighting
+from modabatchd.queue.job import TRANSITIONS, Action, Artifact, BackendId, JobState, Sighting
 
 T = TypeVar("T")
 SETTLING = 60.0
@@ -29,6 +29,7 @@ class MemoryQueue(Service):
     @ivar silent: while it is true, changes are missing in its news.
     @ivar refuse: asked for every ticket: why the queue refuses it, or L{None} to take it.
     @ivar odd: ids of jobs that the queue shows in a way that cannot be read.
+    @ivar printing: what a run shows of its output, by job id.
     @ivar tickets: what was submitted and taken, by job id.
     @ivar acts: every action that was asked for, as C{(action, backend ids, reason)}.
 
@@ -42,6 +43,7 @@ class MemoryQueue(Service):
         self.untouched = False
         self.silent = False
         self.odd: set[str] = set()
+        self.printing: dict[str, list[bytes]] = {}
         self.refuse: Callable[[Ticket], str | None] = lambda ticket: None
         self.tickets: dict[str, Ticket] = {}
         self.acts: list[tuple[Action, Sequence[BackendId], str]] = []
@@ -88,6 +90,10 @@ class MemoryQueue(Service):
             return [self._act(action, backend_id, reason) for backend_id in backend_ids]
 
         return self._answer(act)
+
+    async def follow(self, sighting: Sighting, directory: Path, artifact: Artifact) -> AsyncGenerator[bytes, None]:
+        for piece in self.printing.get(sighting.job_id, ()):
+            yield piece
 
     def fetch(self, sighting: Sighting, directory: Path) -> Deferred[None]:
         return self._answer(lambda: None)
@@ -142,6 +148,9 @@ class MemoryQueue(Service):
             exit_status=exit_status if exit_signal is None else None,
             exit_signal=exit_signal,
         )
+
+    def number(self, job_id: str) -> BackendId:
+        return self._jobs[job_id, None].backend_id
 
     def hold(self, job_id: str, reason: str, task: int | None = None) -> None:
         """As if an administrator had held the job."""

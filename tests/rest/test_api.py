@@ -17,8 +17,10 @@ from modabatchd.config.settings import HTTPSettings
 from modabatchd.queue.bulk import BulkControl
 from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
+from modabatchd.queue.following import Following
 from modabatchd.queue.form import FIELDS
 from modabatchd.queue.job import Action, JobRequest, JobState
+from modabatchd.queue.job_events import JobEvents
 from modabatchd.queue.rounds import Rounds
 from modabatchd.queue.spool import FileSpool
 from modabatchd.queue.submission import Submission
@@ -29,6 +31,7 @@ from modabatchd.rest.artifacts import Artifacts
 from modabatchd.rest.documentation import Documentation
 from modabatchd.rest.health import Pulse
 from modabatchd.rest.jobs import Jobs
+from modabatchd.rest.live import Live
 from modabatchd.rest.looking import Looking
 from modabatchd.rest.many import Many
 from modabatchd.rest.once import Once
@@ -76,11 +79,14 @@ class Service:
             lambda: None,
             lambda: None,
         )
-        artifacts = Artifacts(self.spool, RunNow())
+        events = JobEvents(self.clock, self.store)
+        self.store.listen(events.wake)
+        following = Following(self.clock, self.queue, self.store, self.spool, events, RunNow())
+        artifacts = Artifacts(self.spool, following, RunNow())
         once = Once(self.clock, SQLKeys(self.store.write, self.store.read))
         jobs = Jobs(self.store, self.spool, self.submission, control, artifacts, once, lambda asked: self.outlook)
         tasks = Tasks(self.store, artifacts, control)
-        resources: list[Any] = [Many(self.bulk), Looking(self.store), jobs, tasks, Pulse("memory", {})]
+        resources: list[Any] = [Many(self.bulk), Looking(self.store, events), Live(events), jobs, tasks, Pulse("memory", {})]
         documentation = Documentation(about for resource in resources for about, _ in operations(resource))
         application = Application(
             [*resources, documentation], ["batch.example.org"], lambda head: Upload(head, self.spool, RunNow()), once
@@ -571,6 +577,7 @@ def test_the_description_holds_every_route_and_field(service: Service) -> None:
         "/jobs/{job_id}/tasks/{task}",
         "/jobs/{job_id}/tasks/{task}/{action}",
         "/jobs/{job_id}/tasks/{task}/artifacts/{artifact}",
+        "/events",
         "/health",
     }
     assert set(description["paths"]["/jobs/{job_id}/{action}"]) == {"get", "post", "put"}

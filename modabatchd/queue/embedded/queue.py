@@ -21,7 +21,7 @@ environment, too, goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -35,13 +35,14 @@ from zope.interface import implementer
 from modabatchd.errors import QueueAway
 from modabatchd.looping import Repeating
 from modabatchd.queue.embedded import journal, record
+from modabatchd.queue.embedded.following import growing
 from modabatchd.queue.embedded.ledger import Ledger
 from modabatchd.queue.embedded.machine import Machine
 from modabatchd.queue.embedded.record import Record
 from modabatchd.queue.embedded.run import Run
 from modabatchd.queue.embedded.runner import SHORTAGES, Assignment
 from modabatchd.queue.interfaces import ActionResult, IQueue, News, Refusal, Ticket
-from modabatchd.queue.job import Action, BackendId, Sighting
+from modabatchd.queue.job import Action, Artifact, BackendId, Sighting
 from modabatchd.shielding import shielded
 from modabatchd.workers import IWorkers
 
@@ -157,6 +158,17 @@ class EmbeddedQueue(Service):
         The processes of a job that is held or removed may take their grace to end; it shows its new state meanwhile.
         """
         return self._in_turn(self._act(action, backend_ids, reason), "an action on the embedded queue")
+
+    def follow(self, sighting: Sighting, directory: Path, artifact: Artifact) -> AsyncGenerator[bytes, None]:
+        """See L{IQueue.follow}."""
+
+        def runs() -> bool:
+            now = self._ledger.records.get(sighting.backend_id)
+            return now is not None and now.sighting.state in record.OCCUPYING and now.sighting.current_started == began
+
+        began = sighting.current_started
+        suffix = "" if sighting.task is None else f".{sighting.task}"
+        return growing(self._reactor, self._workers, directory / f"{artifact}{suffix}", began or 0.0, runs)
 
     def fetch(self, sighting: Sighting, directory: Path) -> Deferred[None]:
         """See L{IQueue.fetch}: they are there already, in the directory that the job was submitted with."""

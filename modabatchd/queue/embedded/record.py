@@ -22,7 +22,7 @@ from modabatchd.queue.embedded.machine import Machine
 from modabatchd.queue.interfaces import ActionResult, Ticket
 from modabatchd.queue.job import TRANSITIONS, Action, BackendId, JobRequest, JobState, Sighting
 
-_OCCUPYING = (JobState.RUNNING, JobState.SUSPENDED)
+OCCUPYING = (JobState.RUNNING, JobState.SUSPENDED)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,21 +179,21 @@ def ended(record: Record, outcome: Outcome) -> Record:
 
 def lost(record: Record, problem: str) -> Record:
     """The job after its run vanished without a word: held, since to run it again might only repeat that."""
-    if record.sighting.state in _OCCUPYING:
+    if record.sighting.state in OCCUPYING:
         record = _enter(record, JobState.HELD, reason=problem)
     return _settle(record)
 
 
 def interrupted(record: Record) -> Record:
     """The job after we ended its run: it runs again, unless something else is to become of it."""
-    if record.sighting.state in _OCCUPYING:
+    if record.sighting.state in OCCUPYING:
         record = _enter(record, JobState.IDLE)
     return _settle(record)
 
 
 def removed(record: Record, reason: str) -> Record:
     """The job after we ended its run for good."""
-    if record.sighting.state in _OCCUPYING:
+    if record.sighting.state in OCCUPYING:
         record = _enter(record, JobState.REMOVED, reason=reason)
     return _settle(record)
 

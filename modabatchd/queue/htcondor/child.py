@@ -140,7 +140,8 @@ class Scheduler:
         location = self._locate()
         address = re.sub(r"[<>]|\?.*", "", location["MyAddress"])
         version = location.get("CondorVersion", "")
-        return Whereabouts(location.get("Name", ""), address, version, _is_here(address.rpartition(":")[0].strip("[]")))
+        here = _is_here(address.rpartition(":")[0].strip("[]"))
+        return Whereabouts(location.get("Name", ""), address, version, here, htcondor2.param.get("BIN", ""))
 
     def _submit_all(self, group: Group, spool: bool) -> list[Number | str]:
         """Submit what can be submitted; rows whose files are not there would only be held by the scheduler later."""

@@ -79,12 +79,16 @@ class Ping(msgspec.Struct, frozen=True, tag=True):
 
 
 class Whereabouts(msgspec.Struct, frozen=True):
-    """@ivar here: whether the scheduler listens on an address of this machine."""
+    """
+    @ivar here: whether the scheduler listens on an address of this machine.
+    @ivar programs: the directory of HTCondor's programs on this machine, as its configuration tells (C{BIN}); may be empty.
+    """
 
     name: str
     address: str
     version: str
     here: bool
+    programs: str = ""
 
 
 class Demand(msgspec.Struct, frozen=True, tag=True):

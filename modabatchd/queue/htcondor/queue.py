@@ -26,7 +26,8 @@ of its own, and all but that for submissions and changes are let go when they ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -45,11 +46,12 @@ from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access, child_environment
 from modabatchd.queue.htcondor.events import Events, Found, Marks
 from modabatchd.queue.htcondor.finding import Finding
+from modabatchd.queue.htcondor.following import Tails
 from modabatchd.queue.htcondor.home import Home, Known, Remember
 from modabatchd.queue.htcondor.reading import Reading
 from modabatchd.queue.htcondor.spawning import Spawn
 from modabatchd.queue.interfaces import ActionResult, IQueue, News, Refusal, Ticket
-from modabatchd.queue.job import Action, BackendId, JobState, Sighting
+from modabatchd.queue.job import Action, Artifact, BackendId, JobState, Sighting
 
 T = TypeVar("T")
 
@@ -116,7 +118,9 @@ class HTCondorQueue(Service):
         self._transfer = transfer
         self._reading = Reading()
         self._sending: set[str] = set()
-        spawn = Spawn(reactor, child_environment(environment, access))
+        surroundings = child_environment(environment, access)
+        spawn = Spawn(reactor, surroundings)
+        self._tails = Tails(reactor, surroundings)
         self._calls = Calls(reactor, spawn)
         self._sender = Calls(reactor, spawn, _IDLE)
         self._fetcher = Calls(reactor, spawn, _IDLE)
@@ -144,6 +148,7 @@ class HTCondorQueue(Service):
     def stopService(self) -> Deferred[None]:
         """Fires when all child processes are gone."""
         super().stopService()
+        self._tails.stop()
         gone = DeferredList([calls.stop() for calls in self._all_calls])
         return gone.addCallback(lambda _: None)
 
@@ -186,6 +191,13 @@ class HTCondorQueue(Service):
     def act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
         """See L{IQueue.act}."""
         return Deferred.fromCoroutine(self._act(action, backend_ids, reason))
+
+    async def follow(self, sighting: Sighting, directory: Path, artifact: Artifact) -> AsyncGenerator[bytes, None]:
+        """See L{IQueue.follow}."""
+        home = await self._home.find()
+        async with aclosing(self._tails.follow(home.name, home.programs, sighting.backend_id, artifact)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def fetch(self, sighting: Sighting, directory: Path) -> Deferred[None]:
         """
