@@ -36,11 +36,16 @@ def examine(draft: IDraft, limits: BundleLimits) -> Contents:
     with draft.read("bundle.tar.gz") as packed:
         inspect(packed, limits)
     has_input = draft.holds("input")
+    table = _table(draft)
+    return Contents(has_input, *parameters.rows_of_parameters(table)) if table else Contents(has_input)
+
+
+def _table(draft: IDraft) -> bytes:
+    """The parameters; a file that is sent empty counts as not sent, as with all fields."""
     if not draft.holds("parameters"):
-        return Contents(has_input)
+        return b""
     with draft.read("parameters") as table:
-        rows, lines = parameters.rows_of_parameters(table.read(parameters.LARGEST + 1))
-    return Contents(has_input, rows, lines)
+        return table.read(parameters.LARGEST + 1)
 
 
 def indices(wanted: Indices | None, rows: int | None, most: int) -> Indices | None:

@@ -604,6 +604,12 @@ def test_health(service: Service) -> None:
     assert (health["status"], health["backend"]) == ("ok", "memory")
 
 
+def test_parameters_that_are_sent_empty_count_as_not_sent(service: Service) -> None:
+    answer = service.client.post("/jobs", files={"job-bundle": BUNDLE, "job-parameters": b""})
+    assert answer.status == 201
+    assert service.job(answer.json()["job_id"])["tasks"] is None
+
+
 def test_job_arrays(service: Service) -> None:
     csv = b'VALUE\none\n"it\'s 2"\nthree\n'
     files = {"job-bundle": BUNDLE, "job-parameters": csv}

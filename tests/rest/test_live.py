@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from tests.deferreds import now
-from tests.rest.test_api import NOBODY, Service
+from tests.rest.test_api import BUNDLE, NOBODY, Service
 from tests.rest.wire import HOST, Transport
 
 
@@ -259,6 +259,17 @@ def test_a_run_that_is_repeated_prints_anew(service: Service, watch: Watch) -> N
     service.look()
     service.clock.advance(2)
     assert watcher.body == b"first run\nsecond run\n."
+
+
+def test_following_a_task(service: Service, watch: Watch) -> None:
+    files = {"job-bundle": BUNDLE, "job-parameters": b"V\n1\n2\n"}
+    job_id = service.client.post("/jobs", files=files).json()["job_id"]
+    watcher = watch(f"/jobs/{job_id}/tasks/2/artifacts/stdout?follow=1")
+    service.queue.finish(job_id, stdout=b"second\n", task=2)
+    service.look()
+    service.clock.advance(2)
+    assert watcher.body == b"second\n"
+    assert watcher.ended
 
 
 def test_what_cannot_be_followed(service: Service) -> None:
