@@ -59,6 +59,7 @@ setup(
             "ruff>=0.17",
             "import-linter>=2.17",
             "moto[ec2]>=5.2",
+            "standardwebhooks>=1.1",
             "flask>=3.1",
             "flask-cors>=6",
             "build",

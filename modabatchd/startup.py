@@ -13,6 +13,7 @@ import errno
 import fcntl
 import importlib.util
 import os
+import secrets
 import socket
 import stat
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from typing import Any
 from modabatchd.config import Settings
 from modabatchd.config.listening import options
 from modabatchd.errors import StartupError
+from modabatchd.notifications.signing import key, new_secret
 
 
 def check_port(description: str) -> None:
@@ -147,6 +149,29 @@ def lock(directory: Path) -> None:
         os.close(descriptor)
         cause = f"Another modabatchd works in {directory}."
         raise StartupError(cause, "Stop it, or give this one a daemon.directory of its own.") from None
+
+
+def own_secrets(directory: Path) -> tuple[str, ...]:
+    """
+    What notifications to no endpoint are signed with: the lines of a file that only this user can read, made if it is not
+    there.
+
+    @raise StartupError: the file cannot be used.
+    """
+    path = directory / "notification-secrets"
+    try:
+        if not path.exists():
+            new = path.with_name(f".{path.name}")
+            new.touch(0o600)
+            new.write_text(new_secret(secrets.token_bytes) + "\n")
+            new.rename(path)
+        found = tuple(path.read_text().split())
+        for secret in found or [""]:
+            key(secret)
+    except (OSError, ValueError) as problem:
+        cure = "Remove it to have a new one made, or put whsec_ secrets into it, one on each line."
+        raise StartupError(f"The file {path} cannot be used: {problem}.", cure) from None
+    return found
 
 
 def check_backend(backend: str) -> None:

@@ -35,6 +35,7 @@ from modabatchd.metrics_tap import of_htcondor, of_services, of_spool
 from modabatchd.notifications.addresses import allowed
 from modabatchd.notifications.agent import guarded_client
 from modabatchd.notifications.delivery import Courier
+from modabatchd.notifications.endpoints import Endpoints
 from modabatchd.queue.bulk import BulkControl
 from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
@@ -66,6 +67,7 @@ from modabatchd.rest.operations import operations
 from modabatchd.rest.site import Site
 from modabatchd.rest.tasks import Tasks
 from modabatchd.rest.upload import Upload
+from modabatchd.rest.webhooks import Webhooks
 from modabatchd.stack import Stack
 from modabatchd.store.bulk import bulk_in
 from modabatchd.store.claiming import Claim, claim_file
@@ -74,6 +76,7 @@ from modabatchd.store.glancing import Glances
 from modabatchd.store.keys import SQLKeys
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
+from modabatchd.store.webhooks import SQLWebhooks
 from modabatchd.workers import IWorkers, ThreadWorkers
 
 if TYPE_CHECKING:
@@ -188,8 +191,11 @@ class _Daemon:
         self._reactor.addSystemEventTrigger("before", "shutdown", queue.hurry)
         scaling = self._scaling(store, queue)
         known = queue if scaling is None else scaling.waking(queue)
-        courier = self._courier(store)
-        watching = Watching(clock, known, store, spool, _new_id, courier.wake)
+        outcomes = SQLWebhooks(store.write, store.read)
+        own = startup.own_secrets(settings.daemon.directory)
+        endpoints = Endpoints(outcomes, own)
+        courier = self._courier(store, endpoints)
+        watching = Watching(clock, known, store, spool, endpoints, _new_id, courier.wake)
         submission = self._submission(known, store, spool, watching, inspectors)
         rounds = self._add(Rounds(watching, submission))
         interval = settings.queue.poll_interval
@@ -228,8 +234,9 @@ class _Daemon:
         )
         loops["operations"] = self._loop("operations", _OPERATIONS, bulk.carry_out)
         nodes = () if scaling is None else scaling.resources
+        webhooks = Webhooks(clock, endpoints, store, outcomes, courier, settings.notifications.secret_overlap, _new_id)
         metrics = Metrics(clock.seconds, store, loops, self._add(Lag(self._reactor)), figures)
-        shown = [Looking(store, events), Live(events), tasks, *nodes, Pulse(settings.queue.backend, loops), metrics]
+        shown = [Looking(store, events), Live(events), tasks, webhooks, *nodes, Pulse(settings.queue.backend, loops), metrics]
         self._serve([Many(bulk), jobs, *shown], spool, files, once)
         return self._stack
 
@@ -332,10 +339,10 @@ class _Daemon:
         loop = self._loop("retention", _RETENTION, retention.sweep)
         return loop
 
-    def _courier(self, store: SQLStore) -> Courier:
+    def _courier(self, store: SQLStore, endpoints: Endpoints) -> Courier:
         wanted = self._settings.notifications
         client = guarded_client(self._reactor, lambda address: allowed(address, wanted.allowed_private), wanted.timeout)
-        return Courier(self._day, store, client, wanted.timeout, random.random)
+        return Courier(self._day, store, endpoints, client, wanted.timeout, random.random)
 
     def _submission(
         self, queue: IQueue, store: SQLStore, spool: FileSpool, watching: Watching, inspectors: IWorkers

@@ -144,6 +144,7 @@ class NotificationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @ivar allowed_private: networks that are not public and may be notified all the same.
     @ivar timeout: seconds that one try may take.
+    @ivar secret_overlap: seconds for which an endpoint's old secret goes on beside a new one.
     """
 
     allowed_private: Annotated[tuple[IPv4Network | IPv6Network, ...], networks()] = (
@@ -151,6 +152,7 @@ class NotificationSettings(msgspec.Struct, frozen=True, kw_only=True):
         ip_network("::1/128"),
     )
     timeout: Annotated[float, duration(above_zero=True)] = 15.0
+    secret_overlap: Annotated[float, duration()] = 86400.0
 
 
 class ScalingSettings(msgspec.Struct, frozen=True, kw_only=True):

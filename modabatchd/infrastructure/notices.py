@@ -58,7 +58,9 @@ def budget_key(found: Sequence[Notice]) -> str | None:
 
 def messages(found: Sequence[Notice], url: str, new_id: Callable[[], str]) -> Sequence[Message]:
     """Notices, to be posted to a URL; none if it is empty."""
-    return [Message(id=new_id(), job_id=None, url=url, body=each.body(), created=each.at) for each in found if url]
+    return [
+        Message(id=new_id(), job_id=None, url=url, body=each.body(), created=each.at, event=each.event) for each in found if url
+    ]
 
 
 def _closings(before: Memory, after: Memory, failed: Mapping[str, str], now: float) -> Iterator[Notice]:

@@ -26,6 +26,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
 from treq.client import HTTPClient
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
@@ -34,7 +35,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from modabatchd.looping import Repeating
-from modabatchd.notifications.message import Delivery, Message
+from modabatchd.notifications.endpoint import Endpoint
+from modabatchd.notifications.endpoints import Address, Endpoints, UnknownWebhook
+from modabatchd.notifications.message import Attempt, Delivery, Message
+from modabatchd.notifications.notices import test
 from modabatchd.notifications.schedule import Delivered, Postponed, Reply, judge
 from modabatchd.notifications.sending import send
 from modabatchd.store.interfaces import IStore
@@ -60,9 +64,16 @@ class Courier(Service):
     _log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, store: IStore, client: HTTPClient, timeout: float, random: Callable[[], float]
+        self,
+        clock: IReactorTime,
+        store: IStore,
+        endpoints: Endpoints,
+        client: HTTPClient,
+        timeout: float,
+        random: Callable[[], float],
     ) -> None:
         """
+        @param endpoints: tell where messages go to.
         @param client: reaches only what may be reached; see L{modabatchd.notifications.agent.GuardedAgent}.
         @param timeout: seconds that one try may take.
         @param random: gives numbers from 0 to 1, for spreading tries.
@@ -70,6 +81,7 @@ class Courier(Service):
         self.setName("notifications")
         self._clock = clock
         self._store = store
+        self._endpoints = endpoints
         self._client = client
         self._timeout = timeout
         self._random = random
@@ -93,6 +105,16 @@ class Courier(Service):
     def wake(self) -> None:
         """There may be something new to deliver."""
         self.loop.wake()
+
+    async def probe(self, endpoint: Endpoint, id: str) -> Reply:
+        """
+        Send a test to an endpoint, once.
+
+        @param id: of the message.
+        """
+        now = self._clock.seconds()
+        address = Address(endpoint.url, endpoint.keys(now))
+        return await send(self._client, test(endpoint, id, now), address, self._clock, self._timeout)
 
     async def _stop(self) -> None:
         await maybeDeferred(self.loop.stopService)
@@ -135,7 +157,7 @@ class Courier(Service):
 
     async def _carry(self, delivery: Delivery) -> None:
         """One try, and its record."""
-        reply = await self._breakable(Deferred.fromCoroutine(send(self._client, delivery.message, self._clock, self._timeout)))
+        reply = await self._breakable(Deferred.fromCoroutine(self._try(delivery.message)))
         if reply.status is None and not self.running:
             # Broken off by us, not failed.
             return
@@ -146,28 +168,45 @@ class Courier(Service):
             with suppress(CancelledError):
                 await self._breakable(deferLater(self._clock, _UNRECORDED))
 
+    async def _try(self, message: Message) -> Reply:
+        try:
+            address = await self._endpoints.address(message, self._clock.seconds())
+        except CancelledError:
+            return Reply(problem="It was broken off.")
+        if address is None:
+            return Reply(problem="The endpoint is deleted or switched off.", hopeless=True)
+        return await send(self._client, message, address, self._clock, self._timeout)
+
     async def _record(self, delivery: Delivery, reply: Reply) -> None:
         message, now = delivery.message, self._clock.seconds()
         verdict = judge(reply, delivery.attempts + 1, now, self._random)
         if isinstance(verdict, Delivered):
             self.outcomes["delivered"] += 1
-            await self._store.delivered(message.id, now)
-        elif isinstance(verdict, Postponed):
+            await self._store.delivered(message.id, Attempt(at=now, status=reply.status))
+            return
+        attempt = Attempt(at=now, status=reply.status, problem=verdict.problem)
+        if isinstance(verdict, Postponed):
             if not delivery.attempts:
-                self._log.info(
-                    "notification {id} to {host} is tried again later: {why}",
-                    id=message.id,
-                    host=_host(message),
-                    why=verdict.problem,
-                )
+                self._tell("notification {id} to {host} is tried again later: {why}", message, verdict.problem)
             self.outcomes["failed"] += 1
-            await self._store.postpone(message.id, verdict.until, verdict.problem)
+            await self._store.postpone(message.id, attempt, verdict.until)
         else:
-            self._log.warn(
-                "notification {id} to {host} is given up: {why}", id=message.id, host=_host(message), why=verdict.problem
-            )
+            self._tell("notification {id} to {host} is given up: {why}", message, verdict.problem)
+            if verdict.gone and message.endpoint is not None:
+                await self._switch_off(message.endpoint)
             self.outcomes["abandoned"] += 1
-            await self._store.abandon(message.id, now, verdict.problem)
+            await self._store.abandon(message.id, attempt)
+
+    async def _switch_off(self, endpoint_id: str) -> None:
+        """Its receiver is gone for good, as it says."""
+        problem = "The receiver answered with status 410 (Gone)."
+        with suppress(UnknownWebhook):
+            await self._endpoints.change(
+                endpoint_id, lambda endpoint: msgspec.structs.replace(endpoint, enabled=False, problem=problem)
+            )
+
+    def _tell(self, what: str, message: Message, why: str) -> None:
+        self._log.warn(what, id=message.id, host=_host(message), why=why)
 
     async def _breakable(self, wait: Deferred[T]) -> T:
         """Wait for something that a stop breaks off."""

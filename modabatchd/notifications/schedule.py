@@ -44,9 +44,14 @@ class Postponed(msgspec.Struct, frozen=True):
 
 
 class Abandoned(msgspec.Struct, frozen=True):
-    """It is given up."""
+    """
+    It is given up.
+
+    @ivar gone: whether the receiver wants no messages any more at all.
+    """
 
     problem: str
+    gone: bool = False
 
 
 def judge(reply: Reply, attempts: int, now: float, random: Callable[[], float]) -> Delivered | Postponed | Abandoned:
@@ -61,7 +66,7 @@ def judge(reply: Reply, attempts: int, now: float, random: Callable[[], float]) 
     problem = reply.problem or f"The receiver answered with status {reply.status}."
     again = next_try(attempts, now, random)
     if again is None or reply.status == _GONE or reply.hopeless:
-        return Abandoned(problem)
+        return Abandoned(problem, gone=reply.status == _GONE)
     return Postponed(max(again, wished(reply.retry_after, now)), problem)
 
 

@@ -17,22 +17,25 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from modabatchd import __version__
+from modabatchd.notifications.endpoints import Address
 from modabatchd.notifications.message import Message
 from modabatchd.notifications.schedule import Reply
+from modabatchd.notifications.signing import signature
 
 #: As much of a response's body is read, for the receiver's sake, and thrown away.
 _BODY_LIMIT: Final = 65536
 
 
-async def send(client: HTTPClient, message: Message, clock: IReactorTime, seconds: float) -> Reply:
+async def send(client: HTTPClient, message: Message, address: Address, clock: IReactorTime, seconds: float) -> Reply:
     """
     Post a message once.  Never raises; cancelling it breaks the connection off.
 
+    @param address: where it goes to, and what it is signed with.
     @param seconds: that all of it may take.  What the receiver decided counts even if its response's body does not end in time.
     """
     start = clock.seconds()
     try:
-        response = await maybeDeferred(_post, client, message, clock).addTimeout(seconds, clock)
+        response = await maybeDeferred(_post, client, message, address, clock).addTimeout(seconds, clock)
     except (ValueError, SchemeNotSupported) as problem:
         return Reply(problem=f"The URL cannot be used: {problem}", hopeless=True)
     except Exception as problem:
@@ -55,16 +58,18 @@ class _Verbatim(EncodedURL):
         return self
 
 
-def _post(client: HTTPClient, message: Message, clock: IReactorTime) -> Deferred[Any]:
+def _post(client: HTTPClient, message: Message, address: Address, clock: IReactorTime) -> Deferred[Any]:
+    now = int(clock.seconds())
     headers = Headers(
         {
             "content-type": ["application/json"],
             "user-agent": [f"modabatchd/{__version__}"],
             "webhook-id": [message.id],
-            "webhook-timestamp": [str(int(clock.seconds()))],
+            "webhook-timestamp": [str(now)],
+            "webhook-signature": [signature(address.secrets, message.id, now, message.body)],
         }
     )
-    url = _Verbatim.from_text(message.url)
+    url = _Verbatim.from_text(address.url)
     # treq would import the global reactor if it were not given one; it has no use for it without a timeout.
     reactor: Any = clock
     return client.post(url, data=message.body, headers=headers, allow_redirects=False, unbuffered=True, reactor=reactor)

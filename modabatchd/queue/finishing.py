@@ -37,10 +37,12 @@ from twisted.python.failure import Failure
 
 from modabatchd.errors import ModabatchError, QueueRefused
 from modabatchd.gathering import Gathering
-from modabatchd.notifications.completion import completion
+from modabatchd.notifications.endpoint import Endpoint
+from modabatchd.notifications.endpoints import Endpoints
 from modabatchd.queue.interfaces import IQueue, ISpool
 from modabatchd.queue.job import Job, JobState, Sighting, Subject
 from modabatchd.queue.tallies import closed, state_of
+from modabatchd.queue.telling import told
 from modabatchd.store.interfaces import IStore, Progress
 
 #: Seconds that anybody waits for a job to be finished.
@@ -73,6 +75,7 @@ class Finishing:
     Sees to jobs that are over.  See Note [Finishing].
 
     @param new_id: makes the ids of messages.
+    @param endpoints: are told of what they want to hear.
     @param settled: called when jobs reached their final state, so that their notifications go out at once.
     @param over: called with each job and task that has reached its final state.
     """
@@ -85,6 +88,7 @@ class Finishing:
         queue: IQueue,
         store: IStore,
         spool: ISpool,
+        endpoints: Endpoints,
         new_id: Callable[[], str],
         settled: Callable[[], None],
         over: Callable[[Subject], None],
@@ -93,6 +97,7 @@ class Finishing:
         self._queue = queue
         self._store = store
         self._spool = spool
+        self._endpoints = endpoints
         self._new_id = new_id
         self._settled = settled
         self._over = over
@@ -137,7 +142,8 @@ class Finishing:
     async def conclude(self, endings: Sequence[Ending]) -> None:
         """Write final states and the messages about them in one transaction."""
         now = self._clock.seconds()
-        over = await self._store.advance([step for ending in endings for step in self._steps(ending, now)])
+        endpoints = await self._endpoints.all()
+        over = await self._store.advance([step for ending in endings for step in self._steps(ending, now, endpoints)])
         for ending in endings:
             job_id, why = ending.job.request.id, _why(ending.reason, ending.sighting)
             if ending.task is None:
@@ -154,16 +160,15 @@ class Finishing:
         if job is not None and job.tally is not None:
             await self.conclude([Ending(job, state_of(job.tally), None, None)])
 
-    def _steps(self, ending: Ending, now: float) -> Sequence[Progress]:
+    def _steps(self, ending: Ending, now: float, endpoints: Collection[Endpoint]) -> Sequence[Progress]:
         job, state, reason, sighting = ending.job, ending.state, ending.reason, ending.sighting
         if ending.task is not None:
             job_id, task = job.request.id, ending.task
             return [Progress(job_id=job_id, state=state, at=now, reason=reason, sighting=sighting, task=task)]
         tally = None if job.tally is None else closed(job.tally, state)
-        ended = msgspec.structs.replace(job, state=state, sighting=sighting or job.sighting, tally=tally)
-        message = completion(ended, self._new_id(), now, reason)
-        step = Progress(job_id=job.request.id, state=state, at=now, reason=reason, sighting=sighting, message=message)
-        return [*_unseen_run(job, sighting), step]
+        counted = msgspec.structs.replace(job, tally=tally)
+        end = Progress(job_id=job.request.id, state=state, at=now, reason=reason, sighting=sighting)
+        return [told(step, counted, endpoints, self._new_id) for step in [*_unseen_run(job, sighting), end]]
 
     async def _finish(self, sighting: Sighting) -> None:
         job_id, subject = sighting.job_id, sighting.subject

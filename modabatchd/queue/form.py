@@ -181,7 +181,13 @@ def _between(low: int, high: int, unit: str = "") -> str:
     return f"Send a whole number from {low} to {high}{unit}."
 
 
-def _url(name: str, value: str) -> str:
+def read_url(name: str, value: str) -> str:
+    """
+    The URL in a field.
+
+    @param name: of the field.
+    @raise FieldError: nothing can be posted there.
+    """
     try:
         check_url(value)
     except ValueError as problem:
@@ -250,7 +256,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = MappingProxyType(
     {
         "job-name": _text,
         "job-arguments": _words,
-        "job-notification": _url,
+        "job-notification": read_url,
         "request-cpus": _integer(1, 65_536),
         "request-memory": _size("M", 1, 2**30),
         "request-disk": _size("K", 1, 2**40),

@@ -40,10 +40,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from modabatchd.errors import QueueAway
+from modabatchd.notifications.endpoint import EVENTS
+from modabatchd.notifications.endpoints import Endpoints
 from modabatchd.queue.absence import Absences, Unreadable
 from modabatchd.queue.finishing import Ending, Finishing
 from modabatchd.queue.interfaces import IQueue, ISpool
 from modabatchd.queue.job import Job, JobRequest, JobState, Sighting, Subject
+from modabatchd.queue.telling import told
 from modabatchd.store.interfaces import IStore, Progress
 
 P = ParamSpec("P")
@@ -64,7 +67,8 @@ class Watching:
     Keeps the store in step with the queue.
 
     @param new_id: makes the ids of messages.
-    @param settled: called when jobs reached their final state, so that their notifications go out at once.
+    @param endpoints: are told of what they want to hear.
+    @param settled: called when there may be notifications, so that they go out at once.
     @ivar sweeps: how many there were in this life.
     @ivar repaired: how many changes of a job's state the queue's news had missed; see Note [News and sweeps].
     """
@@ -77,12 +81,16 @@ class Watching:
         queue: IQueue,
         store: IStore,
         spool: ISpool,
+        endpoints: Endpoints,
         new_id: Callable[[], str],
         settled: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._queue = queue
         self._store = store
+        self._endpoints = endpoints
+        self._new_id = new_id
+        self._settled = settled
         self._turn = DeferredLock()
         self._sweeping = DeferredLock()
         self._since = ""
@@ -92,7 +100,7 @@ class Watching:
         self._absences = Absences()
         self._missing: Collection[Subject] = ()
         self._searched = clock.seconds()
-        self._finishing = Finishing(clock, queue, store, spool, new_id, settled, self._forget)
+        self._finishing = Finishing(clock, queue, store, spool, endpoints, new_id, settled, self._forget)
         self._strangers: set[str] = set()
         self.sweeps = 0
         self.repaired = 0
@@ -215,14 +223,26 @@ class Watching:
         changed = [sighting for sighting in fresh if sighting != self._seen.get(sighting.subject)]
         changed = [sighting for sighting in changed if await self._is_known(sighting)]
         now = self._clock.seconds()
-        steps = [_step(sighting, now) for sighting in changed if not sighting.state.final]
+        steps = [await self._step(sighting, now) for sighting in changed if not sighting.state.final]
         if steps:
             await self._store.advance(steps, until)
+        if any(step.messages for step in steps):
+            self._settled()
         for sighting in changed:
             if sighting.state.final:
                 self._finishing.begin(sighting)
             else:
                 self._seen[sighting.subject] = sighting
+
+    async def _step(self, sighting: Sighting, now: float) -> Progress:
+        """What a sighting changes, with the messages about it; of an array nothing is told before its end."""
+        step = _step(sighting, now)
+        seen = self._seen.get(sighting.subject)
+        if sighting.task is not None or (seen is not None and seen.state is step.state):
+            return step
+        endpoints = await self._endpoints.hearing(EVENTS[step.state])
+        job = await self._store.get(step.job_id) if endpoints else None
+        return step if job is None else told(step, job, endpoints, self._new_id)
 
     async def _is_known(self, sighting: Sighting) -> bool:
         """Whether the store has the job.  See Note [Strangers]."""

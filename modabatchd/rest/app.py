@@ -70,7 +70,7 @@ class Application:
         about = self._match(head)
         self._check(head, about)
         if about.takes is not None:
-            return ShortBody(head)
+            return ShortBody(head, about.takes_forms)
         return self._receive(head) if about.takes_submission else None
 
     def _add(self, about: Operation, serve: Serve) -> None:

@@ -22,9 +22,15 @@ _LONGEST: Final = 1 << 20
 class ShortBody:
     """Keeps a body until the request is served."""
 
-    def __init__(self, head: Head) -> None:
-        """@raise HTTPRefusal: the body will be neither JSON nor a form."""
-        self._parser = None if _is_json(head) else form_parser(head.headers)
+    def __init__(self, head: Head, forms: bool = True) -> None:
+        """
+        @param forms: whether it may be a form.
+        @raise HTTPRefusal: the body will be neither JSON nor a form.
+        """
+        is_json = _is_json(head)
+        if not (is_json or forms):
+            raise HTTPRefusal(415, "unsupported-media-type", "The body is no JSON.", f"Send {JSON}, with this Content-Type.")
+        self._parser = None if is_json else form_parser(head.headers)
         self._data = bytearray()
 
     def begin(self, flow: IFlow) -> None:

@@ -38,6 +38,8 @@ _SEGMENTS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "task": {"description": "The index of a task.", "schema": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}},
         "pool": {"description": "The name of a pool.", "schema": {"type": "string"}},
         "node": {"description": "The name of a node.", "schema": {"type": "string"}},
+        "webhook": {"description": "The id of an endpoint.", "schema": {"type": "string"}},
+        "message": {"description": "The id of a message, as receivers have it in webhook-id.", "schema": {"type": "string"}},
         "name": {"description": "The name of a file.", "schema": {"type": "string"}},
     }
 )
@@ -95,7 +97,7 @@ def _described(operation: Operation, method: str) -> dict[str, Any]:
     if operation.takes_submission:
         described["requestBody"] = _submission()
     if operation.takes is not None:
-        described["requestBody"] = _body(operation.takes)
+        described["requestBody"] = _body(operation.takes, operation.takes_forms)
     return described
 
 
@@ -120,9 +122,12 @@ def _submission() -> dict[str, Any]:
     }
 
 
-def _body(kind: Any) -> dict[str, Any]:
+def _body(kind: Any, forms: bool) -> dict[str, Any]:
     (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
-    return {"required": True, "content": {media: {"schema": schema} for media in ("application/json", _FORM)}}
+    return {
+        "required": True,
+        "content": {media: {"schema": schema} for media in ("application/json", *([_FORM] if forms else []))},
+    }
 
 
 def _responses(operation: Operation, more: Sequence[int]) -> dict[str, Any]:

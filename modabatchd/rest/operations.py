@@ -62,7 +62,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @ivar changes: whether it changes something, so that a page of another site must not ask for it.
     @ivar takes_submission: whether its body is a submission; otherwise it needs none.  It sees to its own Idempotency-Key.
     @ivar adds_up: whether to do it twice is more than to do it once, so that its key must be written down before.
-    @ivar takes: the type of its JSON body, which may come as a form with the same fields, too.
+    @ivar takes: the type of its JSON body.
+    @ivar takes_forms: whether that may come as a form with the same fields, too.
     @ivar answers: the statuses of success, each with the type of its JSON body, L{Either} of several, or its media types.
     @ivar headers: of those, the headers that tell something.
     @ivar problems: the statuses of the problems that it may answer with, beside those that every operation may.
@@ -79,6 +80,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     takes_submission: bool = False
     adds_up: bool = False
     takes: Any = None
+    takes_forms: bool = True
     parameters: tuple[Parameter, ...] = ()
     answers: Mapping[int, Any] = MappingProxyType({})
     headers: Mapping[int, tuple[str, ...]] = MappingProxyType({})

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from modabatchd.idempotency import Key
-from modabatchd.notifications.message import Delivery, Message
+from modabatchd.notifications.message import Attempt, Delivery, Message
 from modabatchd.queue.job import Action, BackendId, Job, JobRequest, JobState, Sighting, Tally, Task
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     @ivar state: the state the job is in now.  When it differs from the stored one, the stored one becomes
         C{previous_state} and a line is added to the history; when it is final, C{settled} becomes C{at}.
     @ivar sighting: what the queue said; L{None} keeps the stored one.  Its backend id is recorded too.
-    @ivar message: goes to the outbox in the same transaction.
+    @ivar messages: go to the outbox in the same transaction, if the state differs from the stored one.
     @ivar task: the index of the task; L{None} for the job as a whole.  A final state of an array as a whole becomes that of all
         tasks that are not over.
     """
@@ -112,7 +112,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     reason: str | None = None
     sighting: Sighting | None = None
-    message: Message | None = None
+    messages: tuple[Message, ...] = ()
     task: int | None = None
 
 
@@ -281,11 +281,11 @@ class IStore(Interface):
     def due(now: float, limit: int) -> Deferred[Sequence[Delivery]]:
         """Messages whose next try is due, oldest first."""
 
-    def delivered(message_id: str, at: float) -> Deferred[None]:
-        """A receiver took the message."""
+    def delivered(message_id: str, attempt: Attempt) -> Deferred[None]:
+        """A receiver took the message: log the try."""
 
-    def postpone(message_id: str, until: float, problem: str) -> Deferred[None]:
-        """A try failed: count it, and try again at that time."""
+    def postpone(message_id: str, attempt: Attempt, until: float) -> Deferred[None]:
+        """A try failed: log and count it, and try again at that time."""
 
-    def abandon(message_id: str, at: float, problem: str) -> Deferred[None]:
-        """A try failed for good: count it, keep the message as a dead letter."""
+    def abandon(message_id: str, attempt: Attempt) -> Deferred[None]:
+        """A try failed for good: log and count it, keep the message as a dead letter."""

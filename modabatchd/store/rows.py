@@ -41,7 +41,16 @@ EVENT: Final = (changes.c.seq, changes.c.at, jobs.c.id, changes.c.state, changes
 LISTED: Final = (jobs.c.seq, jobs.c.id, jobs.c.state, jobs.c.name, jobs.c.tally, jobs.c.settled)
 
 #: The columns that L{delivery} reads, in its order.
-DELIVERY: Final = (messages.c.id, jobs.c.id, messages.c.url, messages.c.body, messages.c.created, messages.c.attempts)
+DELIVERY: Final = (
+    messages.c.id,
+    jobs.c.id,
+    messages.c.url,
+    messages.c.body,
+    messages.c.created,
+    messages.c.event,
+    messages.c.endpoint,
+    messages.c.attempts,
+)
 
 # Calling the enumeration is several times slower, and a list has many states.
 _STATES: Final[Mapping[str | None, JobState]] = {state.value: state for state in JobState}
@@ -95,6 +104,8 @@ def new_message(seq: int | None, message: Message) -> Row:
         "created": message.created,
         "due": message.created,
         "attempts": 0,
+        "event": message.event,
+        "endpoint": message.endpoint,
     }
 
 
@@ -155,8 +166,9 @@ def listed(row: Sequence[Any]) -> Listed:
 
 def delivery(row: Sequence[Any]) -> Delivery:
     """The delivery of a row of L{DELIVERY}."""
-    id, job_id, url, body, created, attempts = row
-    return Delivery(Message(id=id, job_id=job_id, url=url, body=body, created=created), attempts)
+    id, job_id, url, body, created, event, endpoint, attempts = row
+    message = Message(id=id, job_id=job_id, url=url, body=body, created=created, event=event, endpoint=endpoint)
+    return Delivery(message, attempts)
 
 
 def _first_tally(request: JobRequest) -> Tally | None:

@@ -138,8 +138,13 @@ messages: Final = Table(
     Column("delivered", Double),
     Column("abandoned", Double),
     Column("problem", Text),
+    Column("event", Text, nullable=False, server_default=""),
+    Column("endpoint", Text),
 )
 Index(None, messages.c.job)
+Index(None, messages.c.endpoint, messages.c.seq)
+_DEAD: Final = messages.c.abandoned.is_not(None)
+Index("ix_messages_abandoned", messages.c.seq, postgresql_where=_DEAD, sqlite_where=_DEAD)
 _WAITING: Final = messages.c.due.is_not(None)
 Index(None, messages.c.due, messages.c.seq, postgresql_where=_WAITING, sqlite_where=_WAITING)
 
@@ -158,3 +163,24 @@ keys: Final = Table(
     sqlite_with_rowid=False,
 )
 Index(None, keys.c.at)
+
+#: The tries to deliver messages.
+attempts: Final = Table(
+    "attempts",
+    METADATA,
+    Column("seq", _NUMBER, Identity(always=True), primary_key=True),
+    Column("message", _NUMBER, ForeignKey("messages.seq", ondelete="CASCADE"), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("status", Integer),
+    Column("problem", Text),
+)
+Index(None, attempts.c.message, attempts.c.seq)
+
+#: The registered receivers; C{entry} holds JSON.  A message may outlive its endpoint for a moment.
+endpoints: Final = Table(
+    "endpoints",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("created", Double, nullable=False),
+    Column("entry", Text, nullable=False),
+)

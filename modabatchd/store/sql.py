@@ -32,7 +32,7 @@ from zope.interface import implementer
 from modabatchd.errors import NoSpace, StoreAway
 from modabatchd.gathering import Gathering
 from modabatchd.idempotency import Key
-from modabatchd.notifications.message import Delivery
+from modabatchd.notifications.message import Attempt, Delivery
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Task
 from modabatchd.store import rows, rows_tasks, statements, statements_lists, statements_tasks
 from modabatchd.store.calls import Calls
@@ -209,20 +209,17 @@ class SQLStore(Service):
         """See L{IStore.due}."""
         return self.read(_each(rows.delivery), statements.DUE, now=now, limit=limit)
 
-    def delivered(self, message_id: str, at: float) -> Deferred[None]:
+    def delivered(self, message_id: str, attempt: Attempt) -> Deferred[None]:
         """See L{IStore.delivered}."""
-        values = {"message_id": message_id, "time": at}
-        return self.write(_execute, statements.DELIVERED, values, touched=NOTHING)
+        return self.write(_tried, statements.DELIVERED, message_id, attempt, attempt.at, touched=NOTHING)
 
-    def postpone(self, message_id: str, until: float, problem: str) -> Deferred[None]:
+    def postpone(self, message_id: str, attempt: Attempt, until: float) -> Deferred[None]:
         """See L{IStore.postpone}."""
-        values = {"message_id": message_id, "time": until, "why": problem}
-        return self.write(_execute, statements.POSTPONE, values, touched=NOTHING)
+        return self.write(_tried, statements.POSTPONE, message_id, attempt, until, touched=NOTHING)
 
-    def abandon(self, message_id: str, at: float, problem: str) -> Deferred[None]:
+    def abandon(self, message_id: str, attempt: Attempt) -> Deferred[None]:
         """See L{IStore.abandon}."""
-        values = {"message_id": message_id, "time": at, "why": problem}
-        return self.write(_execute, statements.ABANDON, values, touched=NOTHING)
+        return self.write(_tried, statements.ABANDON, message_id, attempt, attempt.at, touched=NOTHING)
 
     async def _close(self) -> None:
         self.hurry()
@@ -397,6 +394,12 @@ def _states(connection: Connection, seq: int, indices: Collection[int]) -> dict[
         for some in _portions(indices)
         for index, state in connection.execute(statements_tasks.STATES, {"job_seq": seq, "indices": some})
     }
+
+
+def _tried(connection: Connection, outcome: Executable, message_id: str, attempt: Attempt, time: float) -> None:
+    values = {"message_id": message_id, "why": attempt.problem}
+    connection.execute(statements.TRY, {**values, "tried": attempt.at, "answered": attempt.status})
+    connection.execute(outcome, {**values, "time": time})
 
 
 def _forget(connection: Connection, job_ids: Collection[str]) -> None:

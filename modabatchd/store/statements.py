@@ -8,7 +8,7 @@ from sqlalchemy import Column, ColumnElement, bindparam, delete, exists, func, i
 
 from modabatchd.queue.job import JobState
 from modabatchd.store.rows import CHANGE, DELIVERY, EVENT, JOB
-from modabatchd.store.schema import changes, counts, installation, jobs, keys, labels, messages
+from modabatchd.store.schema import attempts, changes, counts, installation, jobs, keys, labels, messages
 
 _LIMIT: Final[ColumnElement[Any]] = bindparam("limit")
 
@@ -99,7 +99,17 @@ _TRIED: Final = (
     .where(messages.c.id == bindparam("message_id"), messages.c.due.is_not(None))
     .values(attempts=messages.c.attempts + 1)
 )
-DELIVERED: Final = _TRIED.values(due=None, delivered=bindparam("time"))
+#: A line of the log about a message that waits.
+TRY: Final = insert(attempts).from_select(
+    ["message", "at", "status", "problem"],
+    select(
+        messages.c.seq,
+        bindparam("tried", type_=attempts.c.at.type),
+        bindparam("answered", type_=attempts.c.status.type),
+        bindparam("why", type_=attempts.c.problem.type),
+    ).where(messages.c.id == bindparam("message_id"), messages.c.due.is_not(None)),
+)
+DELIVERED: Final = _TRIED.values(due=None, delivered=bindparam("time"), problem=bindparam("why"))
 POSTPONE: Final = _TRIED.values(due=bindparam("time"), problem=bindparam("why"))
 ABANDON: Final = _TRIED.values(due=None, abandoned=bindparam("time"), problem=bindparam("why"))
 

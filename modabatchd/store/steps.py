@@ -97,12 +97,11 @@ def _write(writes: Writes, step: Progress, standing: Standing) -> Standing:
         writes.jobs.append(_job(step, standing))
     if changed:
         _enter(writes, standing, StateChange(step.state, step.at, step.reason))
+        writes.messages.extend(new_message(standing.seq, message) for message in step.messages)
     if tally is not None and step.state.final and not is_over(tally):
         tally = closed(tally, step.state)
         writes.closings.append({"job_seq": standing.seq, "to": step.state.value})
         writes.jobs.append({**_values(standing.seq, step.state, step.state), "tally": encode(tally)})
-    if step.message is not None:
-        writes.messages.append(new_message(standing.seq, step.message))
     return Standing(standing.seq, step.state, tally)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from twisted.application.service import IService
 from zope.interface.verify import verifyObject
 
-from modabatchd.notifications.message import Delivery
+from modabatchd.notifications.message import Attempt, Delivery
 from modabatchd.queue.job import FINAL, BackendId, Job, JobRequest, JobState, Sighting, StateChange
 from modabatchd.store.interfaces import IStore, Listed, Page, Progress, Selection, Span
 from modabatchd.store.statements_lists import EXAMINED
@@ -280,7 +280,7 @@ class StoreContract(OutboxContract, TasksContract):
         after = versions()
         assert None not in after
         assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, True]
-        now(store.delivered(message.id, 9.0))
+        now(store.delivered(message.id, Attempt(at=9.0)))
         get(store, one)
         assert versions() == after
         now(store.bind(other, BackendId(1)))
@@ -361,7 +361,7 @@ class StoreContract(OutboxContract, TasksContract):
         message = end(store, job_id, 3.0, final)
         before = get(store, job_id)
         for state in JobState:
-            step(store, job_id, state, 4.0, sighting=a_sighting(job_id, state), message=a_message(job_id))
+            step(store, job_id, state, 4.0, sighting=a_sighting(job_id, state), messages=(a_message(job_id),))
         assert get(store, job_id) == before
         assert [delivery.message for delivery in now(store.due(1e9, 9))] == [message]
 
@@ -370,8 +370,8 @@ class StoreContract(OutboxContract, TasksContract):
         told, untold = a_message(job_id), a_message(job_id)
         steps = [
             Progress(job_id=job_id, state=JobState.RUNNING, at=2.0, sighting=a_sighting(job_id)),
-            Progress(job_id=job_id, state=JobState.COMPLETED, at=3.0, message=told),
-            Progress(job_id=job_id, state=JobState.REMOVED, at=4.0, message=untold),
+            Progress(job_id=job_id, state=JobState.COMPLETED, at=3.0, messages=(told,)),
+            Progress(job_id=job_id, state=JobState.REMOVED, at=4.0, messages=(untold,)),
         ]
         now(store.advance(steps))
         job = get(store, job_id)
@@ -383,7 +383,7 @@ class StoreContract(OutboxContract, TasksContract):
         [job_id] = add(store)
         absent = str(uuid.uuid4())
         steps = [
-            Progress(job_id=absent, state=JobState.COMPLETED, at=2.0, message=a_message(absent)),
+            Progress(job_id=absent, state=JobState.COMPLETED, at=2.0, messages=(a_message(absent),)),
             Progress(job_id=job_id, state=JobState.RUNNING, at=2.0),
         ]
         now(store.advance(steps))
@@ -397,12 +397,14 @@ class StoreContract(OutboxContract, TasksContract):
     def test_many_steps(self, store: IStore) -> None:
         everything = add(store, 1000, labels={"k": "v"})
         steps = [
-            Progress(job_id=job_id, state=JobState.COMPLETED, at=2.0, sighting=a_sighting(job_id), message=a_message(job_id))
+            Progress(
+                job_id=job_id, state=JobState.COMPLETED, at=2.0, sighting=a_sighting(job_id), messages=(a_message(job_id),)
+            )
             for job_id in everything
         ]
         now(store.advance(steps))
         assert page(store, 2000, states=(JobState.COMPLETED,), labels=(("k", "v"),)) == everything
-        assert [delivery.message for delivery in now(store.due(1e9, 2000))] == [step.message for step in steps]
+        assert [delivery.message for delivery in now(store.due(1e9, 2000))] == [step.messages[0] for step in steps]
         assert now(store.live(0, 10)) == []
 
     def test_steps_are_one_transaction(self, store: IStore) -> None:
@@ -411,7 +413,7 @@ class StoreContract(OutboxContract, TasksContract):
         before = get(store, other)
         steps = [
             Progress(job_id=other, state=JobState.RUNNING, at=2.0),
-            Progress(job_id=other, state=JobState.COMPLETED, at=3.0, message=message),
+            Progress(job_id=other, state=JobState.COMPLETED, at=3.0, messages=(message,)),
         ]
         with pytest.raises(Exception, match=r"(?i)unique"):
             now(store.advance(steps))
@@ -451,7 +453,7 @@ class StoreContract(OutboxContract, TasksContract):
         now(store.bind(one, BackendId(3)))
         step(store, one, JobState.HELD, reason="so")
         message = end(store, other)
-        now(store.postpone(message.id, 10.0, "p"))
+        now(store.postpone(message.id, Attempt(at=7.0, problem="p"), 10.0))
         before = [get(store, one), get(store, other)]
         again = reopen()
         assert again.instance == store.instance

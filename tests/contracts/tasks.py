@@ -100,7 +100,7 @@ class TasksContract:
         job = get(store, job_id)
         assert (job.state, job.tally, job.settled) == (IDLE, Tally(completed=5, failed=1), None)
         message = a_message(job_id)
-        assert now(store.advance([Progress(job_id=job_id, state=COMPLETED, at=5.0, message=message)])) == []
+        assert now(store.advance([Progress(job_id=job_id, state=COMPLETED, at=5.0, messages=(message,))])) == []
         assert (get(store, job_id).state, get(store, job_id).settled) == (COMPLETED, 5.0)
         assert get(store, job_id).tally == job.tally
         assert [delivery.message for delivery in now(store.due(1e9, 9))] == [message]

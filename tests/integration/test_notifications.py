@@ -21,10 +21,12 @@ from twisted.python.failure import Failure
 from modabatchd.notifications.addresses import allowed
 from modabatchd.notifications.agent import guarded_client
 from modabatchd.notifications.delivery import Courier
+from modabatchd.notifications.endpoints import Endpoints
 from tests.certificates import SelfSigned
-from tests.notifications.outbox import Outbox
+from tests.notifications.outbox import Outbox, Registered
 
 TIMEOUT = 0.5
+SECRET = "whsec_" + "a" * 32
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -82,7 +84,7 @@ class Street:
     def start(self, *private: str) -> Courier:
         check = partial(allowed, private=[ip_network(network) for network in private])
         client = guarded_client(reactor, check, TIMEOUT)
-        courier = Courier(reactor, self.outbox, client, TIMEOUT, lambda: 0.0)
+        courier = Courier(reactor, self.outbox, Endpoints(Registered(), [SECRET]), client, TIMEOUT, lambda: 0.0)
         self.couriers.append(courier)
         courier.startService()
         return courier

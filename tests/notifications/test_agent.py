@@ -18,6 +18,8 @@ from zope.interface.verify import verifyObject
 
 from modabatchd.notifications.addresses import allowed
 from modabatchd.notifications.agent import GuardedAgent, guarded_client
+from modabatchd.notifications.endpoint import Event
+from modabatchd.notifications.endpoints import Address
 from modabatchd.notifications.message import Message
 from modabatchd.notifications.schedule import Reply
 from modabatchd.notifications.sending import send
@@ -30,6 +32,8 @@ NAMES = {
     "metadata.example": ["169.254.169.254", "fd00:ec2::254"],
     "localhost": ["127.0.0.1", "::1"],
 }
+
+SECRET = "whsec_" + "a" * 32
 
 
 @implementer(IHostResolution)
@@ -75,8 +79,8 @@ def reactor() -> MemoryReactorClock:
 def started(reactor: MemoryReactorClock, url: str, *private: str) -> Deferred[Reply]:
     check: Callable[[str], bool] = partial(allowed, private=[ip_network(network) for network in private])
     client = guarded_client(reactor, check, 15)
-    message = Message(id="m1", job_id="j1", url=url, body=b"{}", created=0)
-    return Deferred.fromCoroutine(send(client, message, reactor, 15))
+    message = Message(id="m1", job_id="j1", url=url, body=b"{}", created=0, event=Event.COMPLETED)
+    return Deferred.fromCoroutine(send(client, message, Address(message.url, [SECRET]), reactor, 15))
 
 
 def connected(reactor: MemoryReactorClock) -> list[tuple[str, int]]:
@@ -264,8 +268,8 @@ def test_a_body_that_is_too_long_is_cut_off(reactor: MemoryReactorClock) -> None
 
 def test_nothing_is_unpacked_and_no_cookie_is_kept(reactor: MemoryReactorClock) -> None:
     client = guarded_client(reactor, lambda _: True, 15)
-    message = Message(id="m1", job_id="j1", url="http://public.example/", body=b"{}", created=0)
-    waiting = Deferred.fromCoroutine(send(client, message, reactor, 15))
+    message = Message(id="m1", job_id="j1", url="http://public.example/", body=b"{}", created=0, event=Event.COMPLETED)
+    waiting = Deferred.fromCoroutine(send(client, message, Address(message.url, [SECRET]), reactor, 15))
     protocol = reactor.tcpClients[0][2].buildProtocol(None)
     protocol.makeConnection(StringTransport())
     protocol.dataReceived(

@@ -1,9 +1,13 @@
 """The courier: what waits in the outbox reaches its receivers."""
 
+import json
+import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
@@ -13,9 +17,13 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from modabatchd.errors import NoSpace
 from modabatchd.notifications.delivery import Courier
-from modabatchd.notifications.message import Delivery
+from modabatchd.notifications.endpoint import Endpoint, Secret
+from modabatchd.notifications.endpoints import Endpoints
+from modabatchd.notifications.message import Attempt, Delivery
 from tests.deferreds import now
-from tests.notifications.outbox import Outbox
+from tests.notifications.outbox import Outbox, Registered
+
+OWN, FIRST, SECOND = (f"whsec_{letter * 32}" for letter in "abc")
 
 
 class Receivers(Resource):
@@ -39,7 +47,7 @@ class Receivers(Resource):
         if path == "hang":
             self.hanging[request.getHeader("webhook-id")] = request
             return NOT_DONE_YET
-        request.setResponseCode(int(path or 200))
+        request.setResponseCode(int(path) if path.isdigit() else 200)
         if retry_after := request.args.get(b"retry-after"):
             request.setHeader("retry-after", retry_after[0])
         return b""
@@ -53,7 +61,9 @@ class World:
         self.outbox = Outbox()
         self.receivers = Receivers()
         self.client = StubTreq(self.receivers)
-        self.courier = Courier(self.clock, self.outbox, self.client, timeout=15, random=lambda: 0.0)
+        self.registered = Registered()
+        self.endpoints = Endpoints(self.registered, [OWN])
+        self.courier = Courier(self.clock, self.outbox, self.endpoints, self.client, timeout=15, random=lambda: 0.0)
 
     def start(self) -> None:
         self.courier.startService()
@@ -272,3 +282,83 @@ def test_what_is_given_up_is_logged(world: World, events: list[dict]) -> None:
     world.start()
     [event] = [event for event in events if "given up" in event["log_format"]]
     assert (event["id"], event["host"]) == ("m1", "a")
+
+
+# endpoints
+
+
+def an_endpoint(**fields: Any) -> Endpoint:
+    return Endpoint(**{"id": "e", "url": "http://there/", "secrets": (Secret(FIRST),), "created": 0.0, **fields})
+
+
+def verified(request: Request, secret: str) -> bool:
+    """By somebody else's code."""
+    headers = {name: request.getHeader(name) for name in ("webhook-id", "webhook-timestamp", "webhook-signature")}
+    headers["webhook-timestamp"] = str(int(time.time()))
+    at = datetime.fromtimestamp(int(request.getHeader("webhook-timestamp")), UTC)
+    signed = Webhook(secret).sign(headers["webhook-id"], at, request.body.decode())
+    return signed in request.getHeader("webhook-signature").split(" ")
+
+
+def test_what_goes_to_no_endpoint_is_signed_by_the_installation(world: World) -> None:
+    world.outbox.put("m1", "http://a/")
+    world.start()
+    [request] = world.receivers.seen
+    assert verified(request, OWN)
+    assert not verified(request, FIRST)
+
+
+def test_what_goes_to_an_endpoint_is_signed_by_its_secrets(world: World) -> None:
+    world.clock.advance(50)
+    world.registered.write(an_endpoint(secrets=(Secret(SECOND), Secret(FIRST, 100.0), Secret(OWN, 50.0))))
+    world.outbox.put("m1", "http://before/500", endpoint="e")
+    world.start()
+    [request] = world.receivers.seen
+    assert request.getHeader("host") == "there"
+    assert [verified(request, secret) for secret in (OWN, FIRST, SECOND)] == [False, True, True]
+    world.outbox.put("m2", "http://before/500", at=100.0, endpoint="e")
+    world.pass_seconds(60)
+    assert [verified(world.receivers.seen[-1], secret) for secret in (FIRST, SECOND)] == [False, True]
+
+
+@pytest.mark.parametrize("fields", [None, {"enabled": False}])
+def test_an_endpoint_that_is_gone_or_off_gets_nothing(world: World, fields: dict[str, Any] | None) -> None:
+    if fields is not None:
+        world.registered.write(an_endpoint(**fields))
+    world.outbox.put("m1", "http://a/", endpoint="e")
+    world.start()
+    assert [entry[:2] for entry in world.outbox.log] == [("abandon", "m1")]
+    assert world.receivers.seen == []
+
+
+def test_a_receiver_that_is_gone_switches_its_endpoint_off(world: World) -> None:
+    world.registered.write(an_endpoint(url="http://a/410"))
+    for id in ("m1", "m2"):
+        world.outbox.put(id, "http://a/410", endpoint="e")
+    world.start()
+    assert [entry[:2] for entry in world.outbox.log] == [("abandon", "m1"), ("abandon", "m2")]
+    assert (world.registered.known["e"].enabled, "410" in str(world.registered.known["e"].problem)) == (False, True)
+    world.outbox.put("m3", "http://a/410", endpoint="e")
+    world.pass_seconds(10)
+    assert "m3" not in world.receivers.ids
+
+
+def test_each_try_is_told(world: World) -> None:
+    world.outbox.put("m1", "http://a/503")
+    world.outbox.put("m2", "http://b/")
+    world.outbox.put("m3", "http://c:d/")
+    world.start()
+    tries = dict(world.outbox.attempts)
+    assert tries["m1"] == Attempt(at=0.0, status=503, problem="The receiver answered with status 503.")
+    assert tries["m2"] == Attempt(at=0.0, status=200)
+    assert tries["m3"].status is None
+    assert tries["m3"].problem
+
+
+def test_a_probe_is_sent_and_told_at_once(world: World) -> None:
+    reply = Deferred.fromCoroutine(world.courier.probe(an_endpoint(url="http://a/418"), "p1"))
+    world.client.flush()
+    assert now(reply).status == 418
+    [request] = world.receivers.seen
+    assert verified(request, FIRST)
+    assert json.loads(request.body)["type"] == "test"

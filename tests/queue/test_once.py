@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 
 from modabatchd.config.settings import HTTPSettings
+from modabatchd.queue.following import Following
+from modabatchd.queue.job_events import JobEvents
 from modabatchd.rest import keys
 from modabatchd.rest.app import Application
 from modabatchd.rest.artifacts import Artifacts
@@ -59,7 +61,9 @@ class Front:
     def start(self) -> None:
         world = self.world
         once = Once(world.clock, world.keys)
-        jobs = Jobs(world.store, world.spool, world.submission, world.control, Artifacts(world.spool, RunNow()), once)
+        following = Following(world.clock, world.queue, world.store, world.spool, JobEvents(world.clock, world.store), RunNow())
+        artifacts = Artifacts(world.spool, following, RunNow())
+        jobs = Jobs(world.store, world.spool, world.submission, world.control, artifacts, once)
         application = Application([jobs, self.machine], [], lambda head: Upload(head, world.spool, RunNow()), once)
         self.client = Client(Site(application.resource(), application.reception, HTTPSettings(), world.clock))
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from modabatchd.idempotency import Key
+from modabatchd.notifications.message import Attempt
 from modabatchd.queue import files
 from modabatchd.queue.job import JobState
 from modabatchd.queue.retention import Retention
@@ -55,7 +56,7 @@ def over(world: World, told: bool = True) -> str:
 
 def tell(world: World) -> None:
     for message in world.messages():
-        now(world.store.part.delivered(message.id, world.clock.seconds()))
+        now(world.store.part.delivered(message.id, Attempt(at=world.clock.seconds())))
 
 
 def known(world: World, job_id: str) -> bool:

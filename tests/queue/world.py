@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
+from modabatchd.notifications.endpoints import Endpoints
 from modabatchd.notifications.message import Message
 from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
@@ -25,6 +26,7 @@ from modabatchd.store.interfaces import Selection
 from modabatchd.store.keys import SQLKeys
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
+from modabatchd.store.webhooks import SQLWebhooks
 from modabatchd.workers import IWorkers
 from tests.deferreds import now
 from tests.queue.memory import MemoryQueue
@@ -116,7 +118,8 @@ class World:
         self.real_spool.startService()
         self.spool: Any = Interposed(self.real_spool)
         self.queue: Any = Interposed(self.real_queue)
-        self.watching = Watching(self.clock, self.queue, self.store, self.spool, self.new_id, self._count_told)
+        self.endpoints = Endpoints(SQLWebhooks(self.store.part.write, self.store.part.read), [])
+        self.watching = Watching(self.clock, self.queue, self.store, self.spool, self.endpoints, self.new_id, self._count_told)
         self.submission = Submission(
             self.clock,
             self.queue,

@@ -14,6 +14,7 @@ from twisted.logger import globalLogPublisher
 from twisted.web.client import ResponseFailed
 
 from modabatchd.config.settings import HTTPSettings
+from modabatchd.notifications.endpoints import Endpoints
 from modabatchd.queue.bulk import BulkControl
 from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
@@ -44,6 +45,7 @@ from modabatchd.store.interfaces import Place, Selection
 from modabatchd.store.keys import SQLKeys
 from modabatchd.store.preparing import prepare
 from modabatchd.store.sql import SQLStore
+from modabatchd.store.webhooks import SQLWebhooks
 from tests.deferreds import now
 from tests.queue.memory import MemoryQueue
 from tests.rest.in_memory import Client, Response
@@ -62,7 +64,8 @@ class Service:
         self.store.startService()
         self.spool = FileSpool(directory / "spool", 1 << 20, RunNow())
         self.spool.prepare()
-        self.watching = Watching(self.clock, self.queue, self.store, self.spool, lambda: str(uuid4()), lambda: None)
+        endpoints = Endpoints(SQLWebhooks(self.store.write, self.store.read), [])
+        self.watching = Watching(self.clock, self.queue, self.store, self.spool, endpoints, lambda: str(uuid4()), lambda: None)
         self.submission = Submission(
             self.clock, self.queue, self.store, self.spool, self.watching, RunNow(), BundleLimits(), lambda: str(uuid4())
         )

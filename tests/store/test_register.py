@@ -14,7 +14,7 @@ from modabatchd.infrastructure import money
 from modabatchd.infrastructure.node import Capacity, Node, NodeState, Offering
 from modabatchd.infrastructure.policy import Limits
 from modabatchd.infrastructure.register import Change, Entry, IRegister, Overrides, Spent
-from modabatchd.notifications.message import Delivery, Message
+from modabatchd.notifications.message import Attempt, Delivery, Message
 from modabatchd.store.connecting import read_url
 from modabatchd.store.preparing import prepare
 from modabatchd.store.register import SQLRegister, in_store
@@ -98,11 +98,11 @@ def test_all_of_a_change_is_there_after_a_restart(register: SQLRegister, url: st
 
 
 def test_what_the_owner_is_told_is_written_with_the_decision(register: SQLRegister, store: SQLStore) -> None:
-    message = Message(id="m", job_id=None, url="http://owner/", body=b"{}", created=1.0)
+    message = Message(id="m", job_id=None, url="http://owner/", body=b"{}", created=1.0, event="pool-closed")
     write(register, told="2023-11 5.0", messages=(message,))
     assert now(register.load(MONTH)).told == "2023-11 5.0"
     assert now(store.due(9.0, 9)) == [Delivery(message, 0)]
-    now(store.delivered("m", 2.0))
+    now(store.delivered("m", Attempt(at=2.0)))
     assert now(store.due(9.0, 9)) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Executable, text
 
 from modabatchd.queue.job import JobState
-from modabatchd.store import statements
+from modabatchd.store import statements, statements_webhooks
 from modabatchd.store import statements_lists as lists
 from modabatchd.store.connecting import read_url, to_read
 from modabatchd.store.interfaces import Progress, Selection, Span
@@ -55,6 +55,10 @@ READS: list[tuple[Executable, dict[str, Any]]] = [
     (statements.DUE, {"now": 1e9, "limit": 10}),
     (statements.DUE, {"now": 0.0, "limit": 10}),
     (statements.GET, {"id": "none"}),
+    (statements_webhooks.TOLD, {"job_id": "none"}),
+    (statements_webhooks.TOLD_TO, {"to": "e", "before": 1e9, "limit": 10}),
+    (statements_webhooks.TOLD_TO, {"to": "none", "before": 1e9, "limit": 10}),
+    (statements_webhooks.DEAD, {"before": 1e9, "limit": 10}),
 ]
 
 
@@ -102,8 +106,8 @@ def filled(directory: Path, size: int) -> Iterator[Counted]:
 
 def _end(number: int, job_id: str) -> Progress:
     # The waiting ones are those that were over last.
-    message = a_message(job_id) if number % 10 == 9 else None
-    return Progress(job_id=job_id, state=JobState.COMPLETED, at=number % 10, message=message)
+    messages = (a_message(job_id, endpoint="e"),) if number % 10 == 9 else ()
+    return Progress(job_id=job_id, state=JobState.COMPLETED, at=number % 10, messages=messages)
 
 
 @pytest.fixture(scope="module")

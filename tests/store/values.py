@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
+from modabatchd.notifications.endpoint import Event
 from modabatchd.notifications.message import Message
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Resources, Sighting
 from modabatchd.store.interfaces import IStore, Listed, Place, Progress, Selection
@@ -58,8 +59,9 @@ def a_sighting(job_id: str, state: JobState = JobState.RUNNING, **fields: object
     return Sighting(job_id=job_id, state=state, **known)
 
 
-def a_message(job_id: str, created: float = 3.5) -> Message:
-    return Message(id=str(uuid.uuid4()), job_id=job_id, url="http://host/path", body=b'{"a":\xff\x00}', created=created)
+def a_message(job_id: str, created: float = 3.5, **fields: object) -> Message:
+    known = {"id": str(uuid.uuid4()), "url": "http://host/path", "body": b'{"a":\xff\x00}', "event": Event.COMPLETED, **fields}
+    return Message(job_id=job_id, created=created, **known)
 
 
 def add(store: IStore, count: int = 1, **fields: object) -> list[str]:
@@ -73,7 +75,7 @@ def step(store: IStore, job_id: str, state: JobState, at: float = 2.5, **fields:
 def end(store: IStore, job_id: str, at: float = 3.0, state: JobState = JobState.COMPLETED) -> Message:
     """Bring a job to a final state; the message that is told of it."""
     message = a_message(job_id, at)
-    step(store, job_id, state, at, message=message)
+    step(store, job_id, state, at, messages=(message,))
     return message
 
 
