@@ -28,7 +28,7 @@ class Busy:
         self.first = self.store.add([a_request()])
 
     def ids(self) -> list[str]:
-        return [line.id for line in now(self.store.page(Selection(), 1000))]
+        return [line.id for line in now(self.store.page(Selection(), 1000)).jobs]
 
     def stop(self) -> None:
         stopped: Deferred[Any] = self.store.stopService()
