@@ -25,6 +25,7 @@ from trust.versions import versions
 PROOFS: Final = {
     "crashes": "trust.crashes",
     "nodes": "trust.nodes",
+    "simulation": "trust.simulation",
 }
 
 
