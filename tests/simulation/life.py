@@ -40,7 +40,7 @@ class Life:
     """
     @ivar clock: its timers; they are gone with it.
     @ivar over: whether it is.
-    @ivar odds: by the name of a part.
+    @ivar odds: by the name of a part, or of one of its methods, as C{store.add}.
     """
 
     def __init__(self, chance: random.Random, odds: dict[str, Odds], log: Callable[[str], None]) -> None:
@@ -54,7 +54,8 @@ class Life:
         """Do the work of a part, well or badly."""
         if self.over:
             return succeed(None) if name == "discard" else Deferred()
-        odds, dice = self.odds.get(part, Odds()), self._chance.random()
+        odds = self.odds.get(f"{part}.{name}") or self.odds.get(part) or Odds()
+        dice = self._chance.random()
         if dice < odds.last:
             return self._last(part, name, work)
         if dice < odds.last + odds.failing:

@@ -24,6 +24,24 @@ from tests.simulation.world import World
 _STEPS: Final = 14
 _BUNDLE: Final = pack(RUN)
 _DAY: Final = 86400.0
+#: Calls of which two have more trouble than others in each story.
+_SORE: Final = (
+    "queue.submit",
+    "queue.find",
+    "queue.act",
+    "queue.fetch",
+    "queue.acknowledge",
+    "store.add",
+    "store.bind",
+    "store.get",
+    "store.advance",
+    "store.delivered",
+    "store.postpone",
+    "spool.keep",
+    "spool.settle",
+    "spool.remove",
+    "keys.answer",
+)
 #: How often each thing happens, one beside the others.
 _HAPPENINGS: Final = {
     "submit": 6,
@@ -73,6 +91,9 @@ class Story:
                 late=chance.choice([0.0, 0.1, 0.3]),
                 last=chance.choice([0.0, 0.01, 0.04]),
             )
+        # What goes wrong once in a while hardly ever goes wrong twice in a row, or at a place that is seldom passed.
+        for call in chance.sample(_SORE, 2):
+            self.world.odds[call] = Odds(failing=chance.choice([0.0, 0.4]), late=0.1, last=chance.choice([0.0, 0.25]))
         self.world.receivers.failing = chance.choice([0.0, 0.5, 1.0])
 
     def _calm(self) -> None:

@@ -15,7 +15,7 @@ from tests.queue.world import template
 from tests.simulation.places import quick_place
 from tests.simulation.story import Outcome, simulate
 
-_SEEDS = 200
+_SEEDS = 100
 _PIECES = 10
 
 

@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from modabatchd.clocks import TimeOfDay
 from modabatchd.looping import Repeating
 from modabatchd.notifications.delivery import Courier
+from modabatchd.notifications.endpoints import Endpoints
 from modabatchd.queue.bundle import BundleLimits
 from modabatchd.queue.control import Control
 from modabatchd.queue.retention import Retention
@@ -27,6 +28,7 @@ from modabatchd.rest.once import Once
 from modabatchd.store.interfaces import Selection
 from modabatchd.store.keys import SQLKeys
 from modabatchd.store.sql import SQLStore
+from modabatchd.store.webhooks import SQLWebhooks
 from tests.deferreds import now
 from tests.run_now import RunNow
 from tests.simulation.life import Life, Odds, Part
@@ -92,8 +94,10 @@ class World:
         keys: Any = Part("keys", SQLKeys(self.real_store.write, self.real_store.read), life)
         self.spool = spool
         self.once = Once(day, keys)
-        courier = Courier(day, store, HTTPClient(self.receivers), 15.0, self._chance.random)
-        watching = Watching(day, queue, store, spool, self._new_id, courier.wake)
+        registered: Any = Part("webhooks", SQLWebhooks(self.real_store.write, self.real_store.read), life)
+        endpoints = Endpoints(registered, [])
+        courier = Courier(day, store, endpoints, HTTPClient(self.receivers), 15.0, self._chance.random)
+        watching = Watching(day, queue, store, spool, endpoints, self._new_id, courier.wake)
         self.submission = Submission(day, queue, store, spool, watching, RunNow(), BundleLimits(), self._new_id, _PATIENCE)
         rounds = Rounds(watching, self.submission)
         calls = {"look": rounds.look, "sweep": rounds.sweep, "repair": self.submission.repair}
@@ -130,7 +134,7 @@ class World:
 
     def job_ids(self) -> list[str]:
         """Of all jobs that the store has."""
-        return [listed.id for listed in now(self.real_store.page(Selection(), 1000))]
+        return [listed.id for listed in now(self.real_store.page(Selection(), 1000)).jobs]
 
     def _linger(self, seconds: float, work: Callable[[], Any]) -> None:
         self._steady.callLater(seconds, lambda: maybeDeferred(work).addErrback(lambda _: None))
