@@ -11,16 +11,12 @@ told so.
 
 from __future__ import annotations
 
-import math
 import secrets
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import accumulate, islice
 from typing import Any, Final, TypeVar
 
-import msgspec
 from sqlalchemy import Connection, Engine, Executable, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.application.service import Service
@@ -34,7 +30,7 @@ from modabatchd.gathering import Gathering
 from modabatchd.idempotency import Key
 from modabatchd.notifications.message import Attempt, Delivery
 from modabatchd.queue.job import BackendId, Job, JobRequest, JobState, Task
-from modabatchd.store import rows, rows_tasks, statements, statements_lists, statements_tasks
+from modabatchd.store import rows, rows_tasks, statements, statements_lists, statements_tasks, transactions
 from modabatchd.store.calls import Calls
 from modabatchd.store.connecting import read_url, soon, to_read, to_write
 from modabatchd.store.failures import meaning, unclaimed
@@ -43,19 +39,14 @@ from modabatchd.store.interfaces import Event, IStore, Listed, Page, Place, Prog
 from modabatchd.store.lines import Lines
 from modabatchd.store.lists import Lists
 from modabatchd.store.pages import Pages
-from modabatchd.store.steps import Standing, plan
 from modabatchd.store.versions import NOTHING, Touched, Versions
 from modabatchd.workers import IWorkers
 
 R = TypeVar("R")
-#: Jobs that are added together, with their keys.
-_Group = tuple[Sequence[JobRequest], Sequence[Key]]
 T = TypeVar("T")
 #: Does the same with many things, and has a result for each.
 Rounds = Callable[[Connection, Sequence[T]], Sequence[R]]
 
-#: How many ids one statement names: databases limit the number of parameters.
-_IDS: Final = 500
 #: How many jobs are recorded in one transaction, when they come one by one.
 _TOGETHER: Final = 1000
 #: Seconds that the end waits for the threads: for calls in a hurry, and a little for what is cut then.
@@ -104,8 +95,8 @@ class SQLStore(Service):
         self._lists = Lists(self.read, self._glance)
         self._writes = Calls(clock, "writing", writer, Lines(self._writing).cut)
         self._reads = Calls(clock, "reading", readers, Lines(self._reading).cut)
-        adding = self._rounds(_add_all, self._writing, lambda together: [request.id for request in together[0]])
-        binding = self._rounds(_bind_all, soon(self._writing), lambda number: number[:1])
+        adding = self._rounds(transactions.add_all, self._writing, lambda together: [request.id for request in together[0]])
+        binding = self._rounds(transactions.bind_all, soon(self._writing), lambda number: number[:1])
         self._adding = Gathering(adding, _TOGETHER, hopeless=_is_away)
         self._binding = Gathering(binding, _TOGETHER, hopeless=_is_away)
 
@@ -129,7 +120,7 @@ class SQLStore(Service):
 
     def remember_schedd(self, name: str) -> Deferred[str]:
         """See L{IStore.remember_schedd}."""
-        return self.write(_remember_schedd, name, touched=NOTHING)
+        return self.write(transactions.remember_schedd, name, touched=NOTHING)
 
     def add(self, requests: Sequence[JobRequest], keys: Sequence[Key] = ()) -> Deferred[Sequence[Job]]:
         """See L{IStore.add}."""
@@ -183,7 +174,7 @@ class SQLStore(Service):
 
     def advance(self, steps: Sequence[Progress], until: str | None = None) -> Deferred[Collection[str]]:
         """See L{IStore.advance}."""
-        return self.write(_advance, steps, until, touched={step.job_id for step in steps})
+        return self.write(transactions.advance, steps, until, touched={step.job_id for step in steps})
 
     def events(self, after: int, limit: int) -> Deferred[Sequence[Event]]:
         """See L{IStore.events}."""
@@ -203,7 +194,7 @@ class SQLStore(Service):
 
     def forget(self, job_ids: Collection[str]) -> Deferred[None]:
         """See L{IStore.forget}."""
-        return self.write(_forget, job_ids, touched=job_ids)
+        return self.write(transactions.forget, job_ids, touched=job_ids)
 
     def due(self, now: float, limit: int) -> Deferred[Sequence[Delivery]]:
         """See L{IStore.due}."""
@@ -211,15 +202,15 @@ class SQLStore(Service):
 
     def delivered(self, message_id: str, attempt: Attempt) -> Deferred[None]:
         """See L{IStore.delivered}."""
-        return self.write(_tried, statements.DELIVERED, message_id, attempt, attempt.at, touched=NOTHING)
+        return self.write(transactions.tried, statements.DELIVERED, message_id, attempt, attempt.at, touched=NOTHING)
 
     def postpone(self, message_id: str, attempt: Attempt, until: float) -> Deferred[None]:
         """See L{IStore.postpone}."""
-        return self.write(_tried, statements.POSTPONE, message_id, attempt, until, touched=NOTHING)
+        return self.write(transactions.tried, statements.POSTPONE, message_id, attempt, until, touched=NOTHING)
 
     def abandon(self, message_id: str, attempt: Attempt) -> Deferred[None]:
         """See L{IStore.abandon}."""
-        return self.write(_tried, statements.ABANDON, message_id, attempt, attempt.at, touched=NOTHING)
+        return self.write(transactions.tried, statements.ABANDON, message_id, attempt, attempt.at, touched=NOTHING)
 
     async def _close(self) -> None:
         self.hurry()
@@ -323,109 +314,6 @@ def _told() -> Iterator[None]:
 
 def _is_away(problem: BaseException) -> bool:
     return isinstance(problem, StoreAway)
-
-
-def _add_all(connection: Connection, groups: Sequence[_Group]) -> Sequence[Sequence[Job]]:
-    requests = [request for some, _ in groups for request in some]
-    added = iter(_add(connection, requests, [key for _, some in groups for key in some]))
-    return [list(islice(added, len(some))) for some, _ in groups]
-
-
-def _bind_all(connection: Connection, numbers: Sequence[tuple[str, BackendId]]) -> Sequence[None]:
-    values = [{"job_id": job_id, "cluster": number.cluster, "proc": number.proc} for job_id, number in numbers]
-    _execute(connection, statements.BIND, values)
-    return [None] * len(numbers)
-
-
-def _add(connection: Connection, requests: Sequence[JobRequest], keys: Sequence[Key]) -> Sequence[Job]:
-    if not requests:
-        return []
-    seqs = connection.execute(statements.ADD_JOBS, _new_jobs(requests, connection.scalar(statements.LATEST))).scalars().all()
-    added = [rows.added(seq, request) for seq, request in zip(seqs, requests, strict=True)]
-    _execute(
-        connection, statements_tasks.ADD_TASKS, [row for job in added for row in rows_tasks.new_tasks(job.seq, job.request)]
-    )
-    _count(connection, {JobState.IDLE: len(added)})
-    _execute(connection, statements.ADD_LABELS, [row for job in added for row in rows.new_labels(job)])
-    _execute(connection, statements.ADD_CHANGES, [rows.new_change(job.seq, *job.history) for job in added])
-    _execute(connection, statements.ADD_KEYS, [rows.new_key(key) for key in keys])
-    return added
-
-
-def _new_jobs(requests: Sequence[JobRequest], latest: float | None) -> Sequence[rows.Row]:
-    first = -math.inf if latest is None else latest
-    times = accumulate((request.submitted for request in requests), max, initial=first)
-    return [rows.new_job(request, time) for request, time in zip(requests, islice(times, 1, None), strict=True)]
-
-
-def _advance(connection: Connection, steps: Sequence[Progress], until: str | None) -> Collection[str]:
-    if until is not None:
-        connection.execute(statements.REMEMBER_NEWS, {"until": until})
-    writes = plan(steps, _standings(connection, steps))
-    _execute(connection, statements_tasks.ADVANCE_TASKS, writes.tasks)
-    _execute(connection, statements.ADVANCE, writes.jobs)
-    _execute(connection, statements_tasks.CLOSE_TASKS, writes.closings)
-    _execute(connection, statements.RELABEL, writes.labels)
-    _execute(connection, statements.ADD_CHANGES, writes.changes)
-    _execute(connection, statements.ADD_MESSAGES, writes.messages)
-    _count(connection, writes.counts)
-    return writes.over
-
-
-def _standings(connection: Connection, steps: Sequence[Progress]) -> Mapping[str, Standing]:
-    standings = {
-        id: Standing(seq, JobState(state), rows.tally(tally))
-        for ids in _portions({step.job_id for step in steps})
-        for id, seq, state, tally in connection.execute(statements.STANDINGS, {"ids": ids})
-    }
-    indices: dict[str, set[int]] = {}
-    for step in steps:
-        if step.task is not None and step.job_id in standings:
-            indices.setdefault(step.job_id, set()).add(step.task)
-    for job_id, wanted in indices.items():
-        tasks = _states(connection, standings[job_id].seq, wanted)
-        standings[job_id] = msgspec.structs.replace(standings[job_id], tasks=tasks)
-    return standings
-
-
-def _states(connection: Connection, seq: int, indices: Collection[int]) -> dict[int, JobState]:
-    return {
-        index: JobState(state)
-        for some in _portions(indices)
-        for index, state in connection.execute(statements_tasks.STATES, {"job_seq": seq, "indices": some})
-    }
-
-
-def _tried(connection: Connection, outcome: Executable, message_id: str, attempt: Attempt, time: float) -> None:
-    values = {"message_id": message_id, "why": attempt.problem}
-    connection.execute(statements.TRY, {**values, "tried": attempt.at, "answered": attempt.status})
-    connection.execute(outcome, {**values, "time": time})
-
-
-def _forget(connection: Connection, job_ids: Collection[str]) -> None:
-    for ids in _portions(job_ids):
-        gone = Counter(connection.execute(statements.FORGET, {"ids": ids}).scalars())
-        _count(connection, {JobState(state): -number for state, number in gone.items()})
-
-
-def _count(connection: Connection, growth: Mapping[JobState, int]) -> None:
-    _execute(connection, statements.COUNT, [{"of": state.value, "more": more} for state, more in growth.items() if more])
-
-
-def _remember_schedd(connection: Connection, name: str) -> str:
-    connection.execute(statements.REMEMBER_SCHEDD, {"name": name})
-    return str(connection.scalar(statements.SCHEDD))
-
-
-def _execute(connection: Connection, statement: Executable, values: Any) -> None:
-    """Execute a statement once, or once for each of several sets of values; for none of them not at all."""
-    if values:
-        connection.execute(statement, values)
-
-
-def _portions(ids: Collection[R]) -> Iterable[Sequence[R]]:
-    everything = list(ids)
-    return (everything[start : start + _IDS] for start in range(0, len(everything), _IDS))
 
 
 def _job(found: Sequence[Row[Any]]) -> Job | None:

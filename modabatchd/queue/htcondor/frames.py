@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from modabatchd.queue.htcondor.classads import Group
+from modabatchd.queue.job import BackendId
 
 _LENGTH: Final = struct.Struct(">I")
 
@@ -205,6 +206,11 @@ class Answer(msgspec.Struct, frozen=True):
     last: bool = True
     submits: int = 0
     sending: bool | None = None
+
+
+def number(backend_id: BackendId) -> Number:
+    """A job's number."""
+    return (backend_id.cluster, backend_id.proc)
 
 
 _encoder: Final = msgspec.json.Encoder()

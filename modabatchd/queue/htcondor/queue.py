@@ -12,11 +12,6 @@ C{find} promises exactly this: it asks anew, never out of a memory, and fails wh
 submit again should have looks find nothing over a minute; on one machine nothing is under way for long, and some seconds do.
 The child dies with the daemon, so the same holds after a restart.
 
-Note [Held, and released at once]
-=================================
-A job that is held while it runs is C{held} at once, but its node takes a moment to let go of it.  If it is released within that
-moment, it may stay idle for minutes.  So a release waits for that first, though not for ever.
-
 Note [Five children]
 ====================
 Sending and fetching files takes as long as it takes, and so does searching a long history or showing a long queue; questions
@@ -26,21 +21,21 @@ of its own, and all but that for submissions and changes are let go when they ha
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from modabatchd.errors import ConfigurationError, QueueAway, QueueRefused
+from modabatchd.errors import ConfigurationError, QueueAway
 from modabatchd.gathering import Gathering
 from modabatchd.queue.htcondor import classads, frames
-from modabatchd.queue.htcondor.calls import Calls, Denied, Taker, converted, ignore, refused
+from modabatchd.queue.htcondor.acting import Acting, pieces
+from modabatchd.queue.htcondor.calls import Calls, Taker, converted, ignore, refused
 from modabatchd.queue.htcondor.changes import Changes
 from modabatchd.queue.htcondor.deadlines import Deadlines
 from modabatchd.queue.htcondor.environment import Access, child_environment
@@ -60,14 +55,10 @@ _MOST_ROWS: Final = 1000
 #: So many the scheduler takes at least, once it takes any.
 _ROWS_A_SECOND: Final = 1000
 _MOST_TRANSFERS: Final = 50
-_MOST_ACTIONS: Final = 500
 _PIECE: Final = 500
 #: See L{HTCondorQueue.settling}.
 _SETTLING: Final = 60.0
 _SETTLING_HERE: Final = 10.0
-#: Seconds that a release waits at the most, and between two looks.
-_LETTING_GO: Final = 10.0
-_LOOK: Final = 0.1
 #: Seconds that calls may still take once the service is about to stop.
 _HURRY: Final = 5.0
 
@@ -129,6 +120,7 @@ class HTCondorQueue(Service):
         self._all_calls = (self._calls, self._sender, self._fetcher, self._history, self._sweeper)
         self._home = Home(self._ask_for_home, self._has_jobs, access.schedd or "", known, remember)
         self._finding = Finding(self._instance, self._reading, self._sending, self._ask, self._search)
+        self._acting = Acting(reactor, self._ask)
         self._direct = Gathering(self._submit_direct, _MOST_ROWS, _shape)
         self._sent = Gathering(self._submit_sent, _MOST_TRANSFERS, _shape)
         self._fetched = Gathering(self._retrieve, _MOST_TRANSFERS)
@@ -190,7 +182,7 @@ class HTCondorQueue(Service):
 
     def act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Deferred[Sequence[ActionResult]]:
         """See L{IQueue.act}."""
-        return Deferred.fromCoroutine(self._act(action, backend_ids, reason))
+        return Deferred.fromCoroutine(self._acting.act(action, backend_ids, reason))
 
     async def follow(self, sighting: Sighting, directory: Path, artifact: Artifact) -> AsyncGenerator[bytes, None]:
         """See L{IQueue.follow}."""
@@ -325,29 +317,6 @@ class HTCondorQueue(Service):
     async def _search(self, operation: frames.Operation, take: Taker) -> None:
         await self._call(operation, self._deadlines.submit, take, self._history)
 
-    async def _act(self, action: Action, backend_ids: Sequence[BackendId], reason: str) -> Sequence[ActionResult]:
-        results: list[ActionResult] = []
-        for piece in _pieces(backend_ids, _MOST_ACTIONS):
-            operation = frames.Act(action.value, [_number(backend_id) for backend_id in piece], reason)
-            try:
-                if action is Action.RELEASE:
-                    await self._until_let_go_of(piece)
-                await self._call(operation, self._deadlines.submit, converted(results, ActionResult, many=True))
-            except Denied as problem:
-                raise QueueRefused(problem.cause, problem.cure) from problem
-        return results
-
-    async def _until_let_go_of(self, backend_ids: Sequence[BackendId]) -> None:
-        """See Note [Held, and released at once]."""
-        until = self._reactor.seconds() + _LETTING_GO
-        query = frames.Query(classads.clinging(backend_ids), ("ClusterId",))
-        while self._reactor.seconds() < until:
-            held: list[Any] = []
-            await self._call(query, self._deadlines.query, held.extend)
-            if not held:
-                return
-            await deferLater(self._reactor, _LOOK)
-
     async def _fetch(self, sighting: Sighting) -> None:
         if sighting.backend_id not in self._reading.remote:
             return
@@ -359,13 +328,13 @@ class HTCondorQueue(Service):
 
     def _retrieve(self, backend_ids: Sequence[BackendId]) -> Deferred[Sequence[str | None]]:
         results: list[str | None] = []
-        operation = frames.Retrieve([_number(backend_id) for backend_id in backend_ids])
+        operation = frames.Retrieve([frames.number(backend_id) for backend_id in backend_ids])
         done = Deferred.fromCoroutine(self._call(operation, self._deadlines.transfer, results.extend, self._fetcher))
         return done.addCallback(lambda _: results)
 
     async def _acknowledge(self, backend_ids: Sequence[BackendId]) -> None:
-        for piece in _pieces(backend_ids):
-            operation = frames.Acknowledge([_number(backend_id) for backend_id in piece])
+        for piece in pieces(backend_ids, _PIECE):
+            operation = frames.Acknowledge([frames.number(backend_id) for backend_id in piece])
             await self._call(operation, self._deadlines.submit, ignore)
             self._reading.remote.difference_update(piece)
 
@@ -398,12 +367,3 @@ def _refusal(ticket: Ticket) -> Refusal | None:
 
 def _shape(ticket: Ticket) -> object:
     return classads.shape(ticket.request) if ticket.request.array is None else ticket.request.id
-
-
-def _number(backend_id: BackendId) -> frames.Number:
-    return (backend_id.cluster, backend_id.proc)
-
-
-def _pieces(things: Sequence[T], size: int = _PIECE) -> Iterator[Sequence[T]]:
-    for start in range(0, len(things), size):
-        yield things[start : start + size]
