@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from modabatchd.errors import FieldError, ModabatchError
-from modabatchd.queue.job import JobState
+from modabatchd.notifications.endpoint import EVENTS
 from modabatchd.queue.job_events import JobEvents
 from modabatchd.rest.listing import check, first, label, number
 from modabatchd.rest.operations import Parameter, operation, query
@@ -30,7 +30,7 @@ MEDIA: Final = "text/event-stream"
 _PATIENCE: Final = 15.0
 _MOST: Final = 200
 _LARGEST: Final = 2**63 - 1
-_KINDS: Final = tuple(f"job.{state}" for state in JobState)
+_KINDS: Final = tuple(str(kind) for kind in EVENTS.values())
 _PARAMETERS: Final = (
     Parameter(
         name="job", description="Only of this job; may be repeated.", schema={"type": "string", "format": "uuid"}, repeated=True
@@ -68,7 +68,7 @@ class Wanted(msgspec.Struct, frozen=True):
         key, value = self.label or (None, None)
         return (
             (not self.jobs or event.job_id in self.jobs)
-            and (not self.kinds or f"job.{event.job_status}" in self.kinds)
+            and (not self.kinds or EVENTS[event.job_status] in self.kinds)
             and (key is None or (key in event.labels and value in (None, event.labels[key])))
         )
 
@@ -119,7 +119,7 @@ class Live:
 
 def _encoded(event: Event) -> bytes:
     body = msgspec.json.encode(event_view(event))
-    return b"id: %d\nevent: job.%s\ndata: %s\n\n" % (event.number, event.job_status.encode(), body)
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.number, EVENTS[event.job_status].encode(), body)
 
 
 def _wanted(asked: Mapping[str, Sequence[str]]) -> Wanted:

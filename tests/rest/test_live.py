@@ -98,7 +98,7 @@ def test_events_come_as_they_happen(service: Service, watch: Watch) -> None:
     later = service.submit(job_name="second", job_label="team=a")
     service.queue.finish(earlier, exit_status=0)
     service.look()
-    assert kinds(watcher) == [("job.idle", later), ("job.running", earlier), ("job.completed", earlier)]
+    assert kinds(watcher) == [("job.idle", later), ("job.started", earlier), ("job.completed", earlier)]
     [first, *_] = watcher.events
     assert first[2]["job_name"] == "second"
     assert first[2]["labels"] == {"team": "a"}
@@ -142,7 +142,7 @@ def test_only_what_was_asked_for(service: Service, watch: Watch) -> None:
     service.queue.finish(theirs)
     service.look()
     assert kinds(by_job) == [("job.held", ours)]
-    assert kinds(by_label) == [("job.running", theirs), ("job.completed", theirs)]
+    assert kinds(by_label) == [("job.started", theirs), ("job.completed", theirs)]
     assert sorted(kinds(by_key)) == sorted([*kinds(by_job), *kinds(by_label)])
     assert sorted(kinds(by_kind)) == sorted([("job.held", ours), ("job.completed", theirs)])
 
