@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, Executable, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -216,11 +216,10 @@ class SQLStore(Service):
         self.hurry()
         if self._glances is not None:
             self._glances.close()
-        idle = gatherResults([self._writes.idle(), self._reads.idle()], consumeErrors=True)
+        idle = DeferredList([self._writes.idle(), self._reads.idle()], consumeErrors=True)
         if self._clock is not None:
             idle.addTimeout(_LAST_WAIT, self._clock)
-        with suppress(TimeoutError):
-            await idle
+        await idle
         for closed in (self._writes.run(self._writing.dispose), self._reads.run(self._reading.dispose)):
             with suppress(StoreAway):
                 await closed

@@ -81,10 +81,10 @@ class Street:
         self.receivers.append(receiver)
         return receiver
 
-    def start(self, *private: str) -> Courier:
+    def start(self, *private: str, timeout: float = TIMEOUT) -> Courier:
         check = partial(allowed, private=[ip_network(network) for network in private])
-        client = guarded_client(reactor, check, TIMEOUT)
-        courier = Courier(reactor, self.outbox, Endpoints(Registered(), [SECRET]), client, TIMEOUT, lambda: 0.0)
+        client = guarded_client(reactor, check, timeout)
+        courier = Courier(reactor, self.outbox, Endpoints(Registered(), [SECRET]), client, timeout, lambda: 0.0)
         self.couriers.append(courier)
         courier.startService()
         return courier
@@ -260,8 +260,8 @@ async def test_a_hanging_receiver_does_not_hold_up_another(street: Street) -> No
     for number in range(60):
         street.outbox.put(f"slow{number}", slow.url())
     street.outbox.put("quick", quick.url(host="localhost"), at=1.0)
-    street.start(*LOOPBACK)
-    await until(lambda: street.outbox.log, seconds=TIMEOUT)
+    street.start(*LOOPBACK, timeout=60.0)
+    await until(lambda: street.outbox.log, seconds=30.0)
     assert [entry[:2] for entry in street.outbox.log] == [("delivered", "quick")]
     assert len(slow.requests) == 2
 
