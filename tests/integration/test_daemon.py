@@ -32,6 +32,8 @@ class Checkout:
         # The lines stay as they are written; another port than 5000 lets this run beside a daemon of the developer's own.
         (directory / ".curlrc").write_text(f'connect-to = "localhost:5000:127.0.0.1:{self.port}"\nno-progress-meter\n')
         self.environment = clean_environment({"HTTP__LISTEN": str(self.port)}) | {"CURL_HOME": str(directory)}
+        for name in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"):
+            self.environment.pop(name, None)  # "make test ARGS=..." is about us, and not about the make in here
 
     def shell(self, script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
