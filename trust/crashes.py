@@ -21,6 +21,7 @@ from typing import Final
 
 import requests
 
+from benchmarks import programs
 from benchmarks.places import place
 from modabatchd.queue.job import JobState
 from modabatchd.store.preparing import prepare
@@ -53,7 +54,7 @@ def prove(trial: Trial) -> Iterator[Finding]:
 
 
 def _prove(trial: Trial, home: Path, instance: str) -> Iterator[Finding]:
-    daemon = Daemon(home, **pool.settings())
+    daemon = Daemon(home, **programs.pool())
     daemon.start()
     clients = Clients(daemon.port, bundle("exit 0"), _fields)
     clients.start(_CLIENTS)

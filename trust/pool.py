@@ -11,18 +11,6 @@ from pathlib import Path
 from typing import Final
 
 _PATIENCE: Final = 120.0
-_SETTINGS: Final = {
-    "COLLECTOR": "COLLECTOR",
-    "SCHEDD": "SCHEDD",
-    "TOKEN_DIRECTORY": "TOKEN_DIR",
-    "CONFIG_FILE": "CONDOR_CONFIG",
-}
-
-
-def settings() -> Mapping[str, str]:
-    """What leads a daemon to the pool, as environment variables without their prefix."""
-    told = {f"QUEUE__HTCONDOR__{key}": os.environ[f"MODABATCH_TEST_{name}"] for key, name in _SETTINGS.items()}
-    return {"QUEUE__BACKEND": "htcondor", **told}
 
 
 def tool(name: str, *arguments: str) -> str:

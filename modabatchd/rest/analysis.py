@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from modabatchd.errors import UnknownJob
 from modabatchd.infrastructure.analysis import Cause, causes
 from modabatchd.infrastructure.node import Capacity
 from modabatchd.infrastructure.scaling import Scaling
 from modabatchd.queue.job import Job, JobState, Resources
+from modabatchd.rest.looking import found
+from modabatchd.rest.naming import canonical
 from modabatchd.rest.operations import Answer, operation
 from modabatchd.store.interfaces import IStore
 
@@ -42,23 +42,14 @@ class Analysis:
     @operation("GET", "/jobs/<job_id>/analysis", "Why a job waits", answers={200: AnalysisView}, problems=(404, 503))
     async def analyse_job(self, request: Any, job_id: str) -> Answer:
         """What an idle job waits for, by the last look: a node that boots, a limit, or a size that does not exist."""
-        job = await self._job(job_id)
-        found = self._causes(job) if job.state is JobState.IDLE else []
-        summary = _summary(job, found, self._scaling)
-        return Answer(AnalysisView(job_id=job.request.id, job_status=job.state, summary=summary, causes=tuple(found)))
+        job = await found(self._store, canonical(job_id))
+        waits = self._causes(job) if job.state is JobState.IDLE else []
+        summary = _summary(job, waits, self._scaling)
+        return Answer(AnalysisView(job_id=job.request.id, job_status=job.state, summary=summary, causes=tuple(waits)))
 
     def outlook(self, asked: Resources) -> str | None:
         """Why a job that asks for this can never run; L{None} if it may.  Nobody is waited for."""
         return self._scaling.outlook(_shape(asked))
-
-    async def _job(self, job_id: str) -> Job:
-        try:
-            job = await self._store.get(str(UUID(job_id)))
-        except ValueError:
-            job = None
-        if job is None:
-            raise UnknownJob(f"There is no job {job_id[:100]!r}.", "List the jobs with GET /jobs.")
-        return job
 
     def _causes(self, job: Job) -> list[Cause]:
         last = self._scaling.last

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from email.utils import formatdate
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from modabatchd.errors import FieldError, UnknownJob
+from modabatchd.errors import FieldError
 from modabatchd.infrastructure import money
 from modabatchd.infrastructure.book import Book
 from modabatchd.infrastructure.costs import Charged, ICosts, RunCost
 from modabatchd.rest import asking
+from modabatchd.rest.looking import found
+from modabatchd.rest.naming import canonical
 from modabatchd.rest.operations import Answer, Parameter, operation, query
 from modabatchd.store.interfaces import IStore
 
@@ -126,12 +127,7 @@ class Costs:
     async def get_job_cost(self, request: Any, job_id: str) -> Answer:
         """Its share of its nodes' prices while it ran, by the largest of its shares of cores, memory and GPUs."""
         asking.only(query(request))
-        try:
-            job = await self._store.get(str(UUID(job_id)))
-        except ValueError:
-            job = None
-        if job is None:
-            raise UnknownJob(f"There is no job {job_id[:100]!r}.", "List the jobs with GET /jobs.")
+        job = await found(self._store, canonical(job_id))
         runs = await self._costs.runs(job.seq)
         until = await self._costs.until()
         return Answer(

@@ -81,7 +81,8 @@ class Event(msgspec.Struct, frozen=True):
     """
     A job has entered a state.
 
-    @ivar number: ascending in the order in which events were stored, never reused.
+    @ivar number: ascending in the order in which events were stored; one may come again after it and all
+        later ones were forgotten.
     @ivar at: when it did, in seconds since the epoch.
     @ivar reason: why, when that is known.
     """
